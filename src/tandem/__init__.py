@@ -1,0 +1,3 @@
+"""Tandem: a DHCPv6 server that runs in pairs."""
+
+__version__ = "0.1.0"

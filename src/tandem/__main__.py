@@ -1,0 +1,5 @@
+"""`python -m tandem` is `tandem`."""
+
+from tandem.admin.cli import main
+
+main()

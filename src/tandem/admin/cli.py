@@ -1,0 +1,163 @@
+"""The command line. Exit codes: 0 done, 1 refused or failed, 2 used wrongly."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from tandem import __version__
+from tandem.admin import leases
+from tandem.admin.client import CommandFailed
+from tandem.admin.show import print_explanation, print_settings, print_status
+from tandem.admin.target import DEFAULT_STATE_DIR, AsJson, Socket, StateDir, connect
+
+app = typer.Typer(
+    help="A DHCPv6 server that runs in pairs.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(leases.app, name="lease")
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="The configuration file.", show_default=False)]
+ServerName = Annotated[str | None, typer.Option("--server", metavar="NAME", help="Which server of the file this is.")]
+
+
+@app.callback(invoke_without_command=True)
+def _main(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"tandem {__version__}")
+        raise typer.Exit
+
+
+@app.command(epilog="Example: tandem serve /etc/tandem/tandem.toml --server a")
+def serve(
+    file: File,
+    server: ServerName = None,
+    state_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="Instead of the file's state-dir.")] = None,
+) -> None:
+    """Run a server in the foreground. SIGTERM drains and ends it, SIGHUP reads the file again."""
+    # Imported here, so that the other commands start quickly.
+    from tandem.config.load import load
+    from tandem.config.problems import ConfigError
+    from tandem.runtime.logs import Log
+    from tandem.runtime.serve import serve as run
+    from tandem.stores.store import StoreError
+
+    try:
+        loaded = load(file, server)
+    except ConfigError as error:
+        fail(*error.problems)
+    as_json = not sys.stderr.isatty() if loaded.log.format is None else loaded.log.format == "json"
+    try:
+        run(file, loaded, state_dir or Path(loaded.server.state_dir), Log(loaded.log.level, as_json))
+    except StoreError as error:
+        fail(str(error))
+    except PermissionError as error:
+        fail(f"The server may not open a port: {error.strerror}. Give it CAP_NET_BIND_SERVICE.")
+    except OSError as error:
+        fail(f"The server cannot go on: {error}.")
+
+
+@app.command(epilog="Example: tandem check /etc/tandem/tandem.toml --server b")
+def check(file: File, server: ServerName = None) -> None:
+    """Say what is wrong with a file, all of it; with --server, also what that server would do."""
+    from tandem.config.load import load, parse, read_text
+    from tandem.config.problems import ConfigError
+
+    try:
+        names = sorted(parse(read_text(file)).server)
+        loaded = load(file, server or names[0])
+    except ConfigError as error:
+        fail(*error.problems)
+    typer.echo(f"{file} is good. Servers: {', '.join(names)}.")
+    if server is not None or len(names) == 1:
+        print_settings(loaded.settings)
+
+
+@app.command(epilog="Example: tandem schema > tandem.schema.json")
+def schema() -> None:
+    """Print a JSON Schema of the configuration file."""
+    from tandem.config.model import File as Model
+
+    typer.echo(json.dumps(Model.model_json_schema(by_alias=True), indent=2))
+
+
+@app.command(epilog="Example: tandem status --watch")
+def status(
+    state_dir: StateDir = DEFAULT_STATE_DIR,
+    socket: Socket = None,
+    as_json: AsJson = False,
+    watch: Annotated[bool, typer.Option(help="Go on, once a second, until interrupted.")] = False,
+) -> None:
+    """Say how the server is: its links and pools, what it answered and what it dropped."""
+    while True:
+        with connect(state_dir, socket) as server:
+            found = server.ask("status")
+        if as_json:
+            typer.echo(json.dumps(found))
+        else:
+            if watch:
+                Console().clear()
+            print_status(found)
+        if not watch:
+            return
+        time.sleep(1)
+
+
+@app.command(epilog="Examples: tandem explain --duid 00:03:00:01:02:00:5e:10:00:01; tandem explain --lease 2001:db8::1")
+def explain(
+    duid: Annotated[str | None, typer.Option(metavar="DUID", help="A client.")] = None,
+    lease: Annotated[str | None, typer.Option(metavar="LEASE", help="An address or a prefix.")] = None,
+    link: Annotated[str | None, typer.Option(metavar="LINK", help="Only this link, by its name in `status`.")] = None,
+    state_dir: StateDir = DEFAULT_STATE_DIR,
+    socket: Socket = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say why a client gets what it gets, or where a lease belongs and who has it."""
+    if (duid is None) == (lease is None):
+        typer.echo("Give either --duid or --lease.", err=True)
+        raise typer.Exit(2)
+    with connect(state_dir, socket) as server:
+        found = server.ask("explain", duid=duid, lease=lease, link=link)
+    if as_json:
+        typer.echo(json.dumps(found))
+    else:
+        print_explanation(found)
+
+
+@app.command(epilog="Example: tandem demo")
+def demo() -> None:
+    """Run a server and clients on this machine, kill the server, and see that every lease is kept. No root needed."""
+    from tandem.admin.demo import run
+
+    raise typer.Exit(run())
+
+
+def fail(*sentences: str) -> NoReturn:
+    """Say what went wrong, and end with exit code 1."""
+    for sentence in sentences:
+        typer.echo(sentence, err=True)
+    raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command that was given."""
+    try:
+        app()
+    except CommandFailed as error:
+        typer.echo(str(error), err=True)
+        sys.exit(1)
+    except BrokenPipeError:  # whoever reads our output has seen enough
+        sys.stderr.close()
+        sys.exit(0)

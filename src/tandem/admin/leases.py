@@ -1,0 +1,125 @@
+"""`tandem lease ...`: look at leases and act on them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterable
+from enum import StrEnum
+from ipaddress import IPv6Network
+from typing import Annotated, Any
+
+import typer
+
+from tandem.admin.show import print_lease, print_leases
+from tandem.admin.target import DEFAULT_STATE_DIR, AsJson, Socket, StateDir, connect
+
+app = typer.Typer(help="Look at leases and act on them.", no_args_is_help=True, rich_markup_mode=None)
+
+Status = Annotated[str | None, typer.Option(metavar="STATUS", help="Only these, such as ACTIVE or EXPIRED.")]
+Duid = Annotated[str | None, typer.Option(metavar="DUID", help="Only this client's.")]
+Within = Annotated[str | None, typer.Option(metavar="PREFIX", help="Only those inside a prefix.")]
+LeaseText = Annotated[str, typer.Argument(metavar="LEASE", help="An address, or a prefix with its length.")]
+COLUMNS = (
+    "lease",
+    "type",
+    "status",
+    "held",
+    "duid",
+    "iaid",
+    "start-time-of-state",
+    "client-last-transaction-time",
+    "expiration-time",
+    "preferred-lifetime",
+    "valid-lifetime",
+    "fqdn",
+)
+
+
+class Format(StrEnum):
+    """How a list is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+
+
+HowToPrint = Annotated[Format, typer.Option("--format", help="How to print them.")]
+
+
+@app.command("list", epilog="Example: tandem lease list --status ACTIVE --within 2001:db8:1::/64 --format csv")
+def list_leases(
+    status: Status = None,
+    duid: Duid = None,
+    within: Within = None,
+    format_: HowToPrint = Format.TABLE,
+    state_dir: StateDir = DEFAULT_STATE_DIR,
+    socket: Socket = None,
+) -> None:
+    """List leases, in the order of their addresses."""
+    with connect(state_dir, socket) as server:
+        found = sorted(server.leases(status=status, duid=duid, within=within), key=_order)
+    if format_ is Format.TABLE:
+        print_leases(found)
+    else:
+        _write(found, format_)
+
+
+@app.command(epilog="Example: tandem lease export > leases.json")
+def export(
+    format_: HowToPrint = Format.JSON,
+    state_dir: StateDir = DEFAULT_STATE_DIR,
+    socket: Socket = None,
+) -> None:
+    """Write out all leases as they come: one JSON object to a line, or CSV."""
+    with connect(state_dir, socket) as server:
+        _write(server.leases(), Format.JSON if format_ is Format.TABLE else format_)
+
+
+@app.command(epilog="Example: tandem lease show 2001:db8:1::10")
+def show(
+    lease: LeaseText,
+    as_json: AsJson = False,
+    state_dir: StateDir = DEFAULT_STATE_DIR,
+    socket: Socket = None,
+) -> None:
+    """Show one lease."""
+    with connect(state_dir, socket) as server:
+        found = server.ask("lease-show", lease=lease)
+    if as_json:
+        typer.echo(json.dumps(found))
+    else:
+        print_lease(found)
+
+
+@app.command(epilog="Example: tandem lease release 2001:db8:1::10 --yes")
+def release(
+    lease: LeaseText,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    state_dir: StateDir = DEFAULT_STATE_DIR,
+    socket: Socket = None,
+) -> None:
+    """End a lease as if its client had released it. The client is not told, and may go on using it."""
+    with connect(state_dir, socket) as server:
+        found = server.ask("lease-show", lease=lease)
+        if not yes:
+            print_lease(found)
+            typer.confirm("Its client is not told, and may still use it. End the lease?", abort=True)
+        server.ask("lease-release", lease=lease)
+    typer.echo(f"{lease} is released.")
+
+
+def _order(lease: dict[str, Any]) -> tuple[int, int]:
+    network = IPv6Network(lease["lease"])
+    return int(network.network_address), network.prefixlen
+
+
+def _write(leases: Iterable[dict[str, Any]], format_: Format) -> None:
+    if format_ is Format.CSV:
+        writer = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(leases)
+    else:
+        for lease in leases:
+            sys.stdout.write(json.dumps(lease) + "\n")

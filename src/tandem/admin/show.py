@@ -1,0 +1,128 @@
+"""How the answers of a server look to people."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from tandem.effects.settings import Settings
+from tandem.lease.lease import key_of, show_key
+
+WARN_PERCENT = 90
+
+
+def print_status(found: Mapping[str, Any]) -> None:
+    """Print what `status` answers."""
+    console = Console()
+    disk = "" if found["disk"] == "ok" else "  [bold red]The disk is full: nothing is promised.[/]"
+    console.print(
+        f"[bold]{found['server']}[/], tandem {found['version']}, up {_duration(found['up-s'])}, "
+        f"{found['leases-known']} leases known{disk}"
+    )
+    table = _table("link", "pool", "from", "to", "in use", "of", "%")
+    for link in found["links"]:
+        for pool in link["pools"]:
+            percent = 100 * pool["in-use"] / pool["size"] if pool["size"] else 100.0
+            style = "bold red" if percent >= WARN_PERCENT else ""
+            row = (link["name"], pool["where"], pool["first"], pool["last"], str(pool["in-use"]))
+            table.add_row(*row, _count(pool["size"]), f"{percent:.1f}", style=style)
+    console.print(table)
+    for title, counts in found["counters"].items():
+        if counts:
+            console.print(f"{title}: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
+
+
+def print_leases(leases: Sequence[Mapping[str, Any]]) -> None:
+    """Print leases as a table."""
+    console = Console()
+    table = _table("lease", "status", "duid", "iaid", "last heard", "expires", "fqdn")
+    for lease in leases:
+        table.add_row(
+            lease["lease"],
+            lease["status"],
+            lease["duid"],
+            str(lease["iaid"]),
+            _clock(lease["client-last-transaction-time"]),
+            _clock(lease["expiration-time"]),
+            lease["fqdn"] or "",
+        )
+    console.print(table)
+    console.print(f"{len(leases)} leases")
+
+
+def print_lease(lease: Mapping[str, Any]) -> None:
+    """Print one lease, a line for each thing known of it."""
+    for name, value in lease.items():
+        shown = _clock(value) if name.endswith("-time") or name == "start-time-of-state" else value
+        Console().print(f"{name:30} {shown}", highlight=False, markup=False)
+
+
+def print_explanation(found: Mapping[str, Any]) -> None:
+    """Print what `explain` answers."""
+    console = Console(highlight=False)
+    if "where" in found:
+        console.print(found["where"])
+        if found["lease"]:
+            print_lease(found["lease"])
+        else:
+            console.print("Nothing is known of a lease on it.")
+        return
+    for lease in found["holds"]:
+        verb = "holds" if lease["held"] else "held"
+        console.print(
+            f"It {verb} {lease['lease']} ({lease['ia']} {lease['iaid']}, {lease['status']}), "
+            f"since {_clock(lease['since'])}, until {_clock(lease['until'])}."
+        )
+    if not found["holds"]:
+        console.print("It holds nothing, and nothing is remembered of it.")
+    for link in found["links"]:
+        console.print(f"On link {link['link']}:")
+        for step in link["steps"]:
+            console.print(f"  {step}", markup=False)
+
+
+def print_settings(settings: Settings) -> None:
+    """Print what a server would do."""
+    console = Console(highlight=False)
+    console.print(f"Server {settings.server} serves {', '.join(settings.interfaces) or 'no interface, only relays'}.")
+    for link in settings.links:
+        console.print(f"Link {link.name}:")
+        for subnet in link.subnets:
+            lifetimes = subnet.lifetimes
+            console.print(
+                f"  {subnet.name}: preferred {_duration(lifetimes.preferred_s)}, valid {_duration(lifetimes.valid_s)}, "
+                f"{len(subnet.options)} options, {len(subnet.reservations)} reservations"
+            )
+            for pool in subnet.pools:
+                first, last, length = pool.range
+                console.print(
+                    f"    {show_key(key_of(first, length))} to {show_key(key_of(last, length))}: "
+                    f"{_count(pool.range.size)} leases",
+                    markup=False,
+                )
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold", justify="right" if column in ("in use", "of", "%") else "left")
+    return table
+
+
+def _clock(utc_s: int | None) -> str:
+    return "never" if utc_s is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(utc_s))
+
+
+def _duration(seconds: int) -> str:
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= size:
+            return f"{seconds / size:.4g} {unit}"
+    return f"{seconds} s"
+
+
+def _count(number: int) -> str:
+    return str(number) if number < 10**9 else f"{number:.2g}"

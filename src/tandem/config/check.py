@@ -1,0 +1,136 @@
+"""What no key shows by itself: keys that contradict each other. Each rule yields its problems."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv6Address, IPv6Network
+
+from tandem.config.model import File, Lifetimes, Reservation, Subnet
+from tandem.config.problems import Location, Problem, show_location
+
+DEFAULT_PREFERRED_S = 2700
+DEFAULT_VALID_S = 3600
+
+
+def contradictions(file: File) -> Iterator[Problem]:
+    """Give all that is wrong between the keys of a file whose single values are right."""
+    yield from _references(file)
+    yield from _lifetimes(file)
+    yield from _overlaps(
+        [(("subnet", n, "prefix"), (each.prefix[0], each.prefix[-1])) for n, each in enumerate(file.subnet)]
+    )
+    yield from _overlaps(list(_pool_spaces(file)))
+    for number, subnet in enumerate(file.subnet):
+        yield from _inside(("subnet", number), subnet)
+    yield from _reserved_twice(file)
+
+
+def _references(file: File) -> Iterator[Problem]:
+    for name, failover in file.failover.items():
+        yield Problem(("failover", name), "failover is not in this version yet; take the table out")
+        for role in ("primary", "secondary"):
+            if getattr(failover, role) not in file.server:
+                yield Problem(("failover", name, role), f"there is no [server.{getattr(failover, role)}]")
+    known = {name for server in file.server.values() for name in server.interfaces}
+    for number, subnet in enumerate(file.subnet):
+        at: Location = ("subnet", number)
+        if subnet.failover is not None and subnet.failover not in file.failover:
+            yield Problem((*at, "failover"), f"there is no [failover.{subnet.failover}]")
+        if subnet.server is not None and subnet.server not in file.server:
+            yield Problem((*at, "server"), f"there is no [server.{subnet.server}]")
+        if subnet.server is not None and subnet.failover is not None:
+            yield Problem((*at, "server"), "a subnet has either server or failover")
+        if len(file.server) > 1 and subnet.server is None and subnet.failover is None:
+            yield Problem(at, "say which server it is for: server = NAME or failover = NAME, since there are several")
+        if subnet.interface is not None and subnet.interface not in known:
+            yield Problem((*at, "interface"), f"no server lists {subnet.interface!r} in its interfaces")
+    for name, server in file.server.items():
+        if not server.interfaces and not server.listen:
+            yield Problem(("server", name), "name the interfaces to serve, or addresses to listen on")
+
+
+def effective_lifetimes(file: File, subnet: Subnet) -> tuple[int, int, int | None, int | None]:
+    """Give preferred and valid lifetime, T1 and T2 of a subnet: its own, else the file's, else the defaults."""
+
+    def pick(name: str) -> int | None:
+        own, general = getattr(subnet.lifetimes, name), getattr(file.lifetimes, name)
+        chosen: int | None = own if own is not None else general
+        return chosen
+
+    valid = pick("valid_lifetime")
+    valid_s = DEFAULT_VALID_S if valid is None else valid
+    preferred = pick("preferred_lifetime")
+    preferred_s = min(DEFAULT_PREFERRED_S, valid_s) if preferred is None else preferred
+    return preferred_s, valid_s, pick("renew_timer"), pick("rebind_timer")
+
+
+def _lifetimes(file: File) -> Iterator[Problem]:
+    for number, subnet in enumerate(file.subnet):
+        at: Location = ("subnet", number, "lifetimes") if subnet.lifetimes != Lifetimes() else ("lifetimes",)
+        preferred_s, valid_s, renew_s, rebind_s = effective_lifetimes(file, subnet)
+        if valid_s == 0 or preferred_s == 0:
+            yield Problem(at, "a lifetime of 0 would end each lease as it begins")
+        if preferred_s > valid_s:
+            yield Problem(at, f"the preferred lifetime, {preferred_s} s, is longer than the valid one, {valid_s} s")
+        if renew_s is not None and renew_s > (rebind_s if rebind_s is not None else valid_s):
+            yield Problem(at, f"the renew-timer, {renew_s} s, comes after the rebind-timer or the end of the lease")
+        if rebind_s is not None and rebind_s > valid_s:
+            yield Problem(at, f"the rebind-timer, {rebind_s} s, comes after the end of the lease, {valid_s} s")
+
+
+Space = tuple[IPv6Address, IPv6Address]
+
+
+def _pool_spaces(file: File) -> Iterator[tuple[Location, Space]]:
+    for number, subnet in enumerate(file.subnet):
+        for item, pool in enumerate(subnet.pools):
+            yield ("subnet", number, "pools", item), pool.range
+        for item, pd_pool in enumerate(subnet.pd_pools):
+            yield ("subnet", number, "pd-pools", item), (pd_pool.prefix[0], pd_pool.prefix[-1])
+
+
+def _overlaps(spaces: list[tuple[Location, Space]]) -> Iterator[Problem]:
+    spaces = sorted(spaces, key=lambda each: each[1][0])
+    widest: tuple[Location, Space] | None = None
+    for each in spaces:
+        if widest is not None and each[1][0] <= widest[1][1]:
+            yield Problem(each[0], f"it overlaps {show_location(widest[0])}")
+        if widest is None or each[1][1] > widest[1][1]:
+            widest = each
+
+
+def _inside(at: Location, subnet: Subnet) -> Iterator[Problem]:
+    """Addresses belong into the subnet; the space that is delegated does not lie on the link."""
+    for item, pool in enumerate(subnet.pools):
+        if pool.range[0] not in subnet.prefix or pool.range[1] not in subnet.prefix:
+            first, last = pool.range
+            yield Problem((*at, "pools", item), f"{first}-{last} is not inside {subnet.prefix}")
+    for item, reservation in enumerate(subnet.reservation):
+        for address in reservation.address:
+            if address not in subnet.prefix:
+                yield Problem((*at, "reservation", item, "address"), f"{address} is not inside {subnet.prefix}")
+        exclude = reservation.exclude
+        for prefix in reservation.prefix:
+            if exclude is not None and exclude.prefixlen <= prefix.prefixlen:
+                yield Problem((*at, "reservation", item, "exclude"), f"it does not fit into {prefix}")
+
+
+def _reserved_twice(file: File) -> Iterator[Problem]:
+    spaces: list[tuple[Location, Space]] = []
+    clients: dict[tuple[int | str, bytes], Location] = {}
+    for number, subnet in enumerate(file.subnet):
+        link = subnet.shared_network or subnet.interface or number
+        for item, reservation in enumerate(subnet.reservation):
+            at: Location = ("subnet", number, "reservation", item)
+            spaces += [(at, space) for space in reserved_spaces(reservation)]
+            client = (link, reservation.duid or reservation.link_layer or b"")
+            if client in clients:
+                yield Problem(at, f"{show_location(clients[client])} is for the same client; put them together")
+            clients.setdefault(client, at)
+    yield from _overlaps(spaces)
+
+
+def reserved_spaces(reservation: Reservation) -> list[Space]:
+    """Give all that a reservation reserves, as first and last address."""
+    networks = [*(IPv6Network(address) for address in reservation.address), *reservation.prefix]
+    return [(network[0], network[-1]) for network in networks]

@@ -1,0 +1,179 @@
+"""From the file to one server's settings, or to all that is wrong with it."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from ipaddress import IPv6Network
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from tandem.config import model
+from tandem.config.check import contradictions, effective_lifetimes
+from tandem.config.lines import Lines
+from tandem.config.problems import ConfigError, Problem, show_location
+from tandem.effects.settings import (
+    Lifetimes,
+    Link,
+    OptionSet,
+    PoolSettings,
+    Reservation,
+    Settings,
+    SubnetSettings,
+)
+from tandem.lease.lease import key_of
+from tandem.lease.pool import Range
+from tandem.wire.names import complete
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A file that can be served, and the server that was chosen from it."""
+
+    name: str
+    server: model.Server
+    settings: Settings
+    log: model.Log
+
+    @property
+    def endpoints(self) -> list[tuple[str, int]]:
+        """Give the addresses and ports to listen on beside the interfaces."""
+        return [model.read_endpoint(each) for each in self.server.listen]
+
+
+def load(path: Path, name: str | None) -> Loaded:
+    """Read the file for the server `name`, which may be None if there is one only. ConfigError says what is wrong."""
+    text = read_text(path)
+    file = parse(text)
+    if name is None and len(file.server) > 1:
+        raise ConfigError([f"The file has several servers; say --server with one of {', '.join(sorted(file.server))}."])
+    chosen = name if name is not None else next(iter(file.server))
+    if chosen not in file.server:
+        raise ConfigError([f"The file has no [server.{chosen}]; it has {', '.join(sorted(file.server))}."])
+    return Loaded(chosen, file.server[chosen], _settings(file, chosen, text), file.log)
+
+
+def read_text(path: Path) -> str:
+    """Read the file's text. ConfigError if it cannot be read."""
+    try:
+        return path.read_text("utf-8")
+    except OSError as error:
+        raise ConfigError([f"{path} cannot be read: {error.strerror}."]) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError([f"{path} is not a text in UTF-8: octet {error.start} does not belong there."]) from error
+
+
+def parse(text: str) -> model.File:
+    """Read and check the whole file. ConfigError has all problems, in the order of their lines."""
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([f"The file is not TOML: {error}."]) from error
+    lines = Lines(text)
+    try:
+        file = model.File.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(_sorted_sentences(_problems(error), lines)) from error
+    found = list(contradictions(file))
+    if found:
+        raise ConfigError(_sorted_sentences(found, lines))
+    return file
+
+
+def _problems(error: ValidationError) -> list[Problem]:
+    return [Problem(tuple(each["loc"]), _sentence(each["type"], each["msg"])) for each in error.errors()]
+
+
+def _sentence(kind: str, message: str) -> str:
+    if kind == "extra_forbidden":
+        return "there is no such key"
+    if kind == "missing":
+        return "this key is missing"
+    message = message.removeprefix("Value error, ")
+    return message[:1].lower() + message[1:]
+
+
+def _sorted_sentences(problems: list[Problem], lines: Lines) -> list[str]:
+    numbered = sorted((lines.of(each.location) or 0, show_location(each.location), each.text) for each in problems)
+    return [f"line {line}, {where}: {text}." if line else f"{where}: {text}." for line, where, text in numbered]
+
+
+def _settings(file: model.File, name: str, text: str) -> Settings:
+    server = file.server[name]
+    general = file.options.encode()
+    local_names = (
+        server.interfaces if isinstance(server.interfaces, dict) else {each: each for each in server.interfaces}
+    )
+    grouped: dict[str, list[SubnetSettings]] = {}
+    for number, subnet in enumerate(file.subnet):
+        if subnet.server in (None, name):
+            made = _subnet(file, number, general, local_names)
+            link = subnet.shared_network or made.interface or made.name
+            grouped.setdefault(link, []).append(made)
+    return Settings(
+        server=name,
+        interfaces=tuple(local_names.values()),
+        links=tuple(Link(link, tuple(subnets)) for link, subnets in grouped.items()),
+        preference=server.preference,
+        options=general,
+        decline_time_s=file.decline_time,
+        reuse_grace_s=file.reuse_grace,
+        relay_supplied=frozenset(file.relay_supplied_options),
+        digest=sha256(text.encode()).hexdigest(),
+    )
+
+
+def _subnet(file: model.File, number: int, general: OptionSet, local_names: dict[str, str]) -> SubnetSettings:
+    subnet = file.subnet[number]
+    where = show_location(("subnet", number))
+    return SubnetSettings(
+        where=where,
+        name=str(subnet.prefix),
+        first=int(subnet.prefix[0]),
+        last=int(subnet.prefix[-1]),
+        interface=local_names.get(subnet.interface) if subnet.interface else None,
+        lifetimes=Lifetimes(*effective_lifetimes(file, subnet)),
+        options={**general, **subnet.options.encode()},
+        rapid_commit=file.rapid_commit if subnet.rapid_commit is None else subnet.rapid_commit,
+        pools=tuple(_pools(subnet, where)),
+        reservations=tuple(
+            _reservation(each, f"{where}.reservation[{item}]") for item, each in enumerate(subnet.reservation, 1)
+        ),
+    )
+
+
+def _pools(subnet: model.Subnet, where: str) -> Iterator[PoolSettings]:
+    for item, pool in enumerate(subnet.pools, 1):
+        first, last = pool.range
+        yield PoolSettings(f"{where}.pools[{item}]", Range(int(first), int(last), 128), pool.options.encode())
+    for item, pd_pool in enumerate(subnet.pd_pools, 1):
+        length = pd_pool.delegated_length
+        first, last = pd_pool.prefix[0], pd_pool.prefix[-1]
+        yield PoolSettings(
+            f"{where}.pd-pools[{item}]",
+            Range(int(first), int(last), length),
+            pd_pool.options.encode(),
+            _relative(pd_pool.exclude),
+        )
+
+
+def _reservation(reservation: model.Reservation, where: str) -> Reservation:
+    keys = [key_of(int(address)) for address in reservation.address]
+    keys += [key_of(int(prefix[0]), prefix.prefixlen) for prefix in reservation.prefix]
+    hostname = reservation.hostname
+    return Reservation(
+        where=where,
+        duid=reservation.duid,
+        link_layer=reservation.link_layer,
+        keys=tuple(keys),
+        hostname=complete(hostname) if hostname and "." in hostname else hostname,
+        options=reservation.options.encode(),
+        exclude=_relative(reservation.exclude),
+    )
+
+
+def _relative(exclude: IPv6Network | None) -> tuple[int, int] | None:
+    return None if exclude is None else (int(exclude[0]), exclude.prefixlen)

@@ -1,0 +1,170 @@
+"""The shape of the configuration file. The JSON Schema that `tandem schema` prints is made from it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, GetJsonSchemaHandler, field_validator, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from tandem.config.options import Options, Table
+from tandem.config.values import Address, AddressRange, Duid, Duration, Hex, OneOrMore, Prefix, read_address
+
+DAY_S = 86400
+SERVER_PORT = 547
+
+
+class Server(Table):
+    """One of the servers that run this file."""
+
+    interfaces: list[str] | dict[str, str] = []
+    listen: list[str] = []
+    address: Address | None = None
+    state_dir: str = "/var/lib/tandem"
+    control: str | None = None
+    duid: Duid | None = None
+    store: str = "sqlite"
+    preference: int = Field(default=0, ge=0, le=255)
+
+    @field_validator("listen")
+    @classmethod
+    def _listen(cls, value: list[str]) -> list[str]:
+        for each in value:
+            read_endpoint(each)
+        return value
+
+    @field_validator("store")
+    @classmethod
+    def _store(cls, value: str) -> str:
+        if value != "sqlite":
+            raise ValueError(f'there is no store {value!r}; there is "sqlite"')
+        return value
+
+
+class Lifetimes(Table):
+    """How long leases last."""
+
+    preferred_lifetime: Duration | None = None
+    valid_lifetime: Duration | None = None
+    renew_timer: Duration | None = None
+    rebind_timer: Duration | None = None
+
+
+class Failover(Table):
+    """A failover relationship (RFC 8156)."""
+
+    primary: str
+    secondary: str
+    mclt: Annotated[Duration, Field(ge=30)] = 3600
+    keepalive: Duration = 10
+    port: int = Field(default=647, ge=1, le=65535)
+    auto_partner_down: Duration | None = None
+    startup: Duration = 5
+    start_alone: bool = False
+    secondary_share: int = Field(default=50, ge=0, le=100)
+    tls: dict[str, str] | None = None
+    security: str = "tls"
+
+
+class Pool(Table):
+    """A pool of addresses with options of its own."""
+
+    range: AddressRange
+    options: Options = Options()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _range_alone(cls, value: Any) -> Any:
+        return {"range": value} if isinstance(value, str) else value
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Say that a text, the range alone, does as well."""
+        return {"anyOf": [{"type": "string", "description": "a prefix, or first-last"}, handler(schema)]}
+
+
+class PdPool(Table):
+    """A prefix that prefixes are delegated from. `exclude` is relative to each of them (RFC 6603)."""
+
+    prefix: Prefix
+    delegated_length: int = Field(ge=1, le=127)
+    exclude: Prefix | None = None
+    options: Options = Options()
+
+    @model_validator(mode="after")
+    def _lengths(self) -> PdPool:
+        if self.delegated_length < self.prefix.prefixlen:
+            raise ValueError(f"a prefix of length {self.delegated_length} does not fit into {self.prefix}")
+        if self.exclude and self.exclude.prefixlen <= self.delegated_length:
+            raise ValueError(f"exclude must be longer than the delegated length {self.delegated_length}")
+        return self
+
+
+class Reservation(Table):
+    """Leases and options for one client, named by its DUID or its link-layer address."""
+
+    duid: Duid | None = None
+    link_layer: Hex | None = None
+    address: Annotated[list[Address], OneOrMore] = []
+    prefix: Annotated[list[Prefix], OneOrMore] = []
+    exclude: Prefix | None = None
+    hostname: str | None = None
+    options: Options = Options()
+
+    @model_validator(mode="after")
+    def _one_name(self) -> Reservation:
+        if (self.duid is None) == (self.link_layer is None):
+            raise ValueError("give either duid or link-layer")
+        return self
+
+
+class Subnet(Table):
+    """A subnet: who is on it, and what there is for them."""
+
+    prefix: Prefix
+    interface: str | None = None
+    shared_network: str | None = None
+    failover: str | None = None
+    server: str | None = None
+    rapid_commit: bool | None = None
+    lifetimes: Lifetimes = Lifetimes()
+    options: Options = Options()
+    pools: list[Pool] = []
+    pd_pools: list[PdPool] = []
+    reservation: list[Reservation] = []
+
+
+class Log(Table):
+    """What is logged, and how: text on a terminal and JSON elsewhere, unless `format` says."""
+
+    level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
+    format: str | None = Field(default=None, pattern="^(text|json)$")
+
+
+class File(Table):
+    """The whole file."""
+
+    server: dict[str, Server] = Field(min_length=1)
+    lifetimes: Lifetimes = Lifetimes()
+    options: Options = Options()
+    failover: dict[str, Failover] = {}
+    subnet: list[Subnet] = []
+    log: Log = Log()
+    rapid_commit: bool = False
+    decline_time: Duration = DAY_S
+    reuse_grace: Duration = 10
+    relay_supplied_options: list[int] = [65]
+
+
+def read_endpoint(text: str) -> tuple[str, int]:
+    """Read `[::1]:10547`, or an address alone for port 547."""
+    host, bracket, rest = text.removeprefix("[").partition("]")
+    if not text.startswith("["):
+        return str(read_address(text)), SERVER_PORT
+    if not bracket or (rest and not rest[1:].isdecimal()) or (rest and rest[0] != ":"):
+        raise ValueError(f"{text!r} is not an address with a port, such as [::1]:10547")
+    port = int(rest[1:]) if rest else SERVER_PORT
+    if not 0 < port < 65536:
+        raise ValueError(f"{text!r} has a port that does not exist")
+    return str(read_address(host)), port

@@ -1,0 +1,153 @@
+"""The `[options]` table: DHCP options by name, or any by its number, encoded as they will be sent."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from tandem.config.values import Address, Domain, Duration, Hex, read_address, read_domain
+from tandem.effects.settings import OptionSet
+from tandem.wire.option import Option, write_option, write_options
+from tandem.wire.options import (
+    AftrName,
+    BootFileParameters,
+    BootFileUrl,
+    CaptivePortal,
+    DnsServers,
+    DomainSearch,
+    InfMaxRt,
+    InformationRefreshTime,
+    NtpServers,
+    PosixTimezone,
+    SipNames,
+    SipServers,
+    SntpServers,
+    SolMaxRt,
+    TzdbTimezone,
+    VendorOptions,
+)
+
+NOT_TO_BE_CONFIGURED = frozenset((*range(1, 16), 18, 19, 20, 25, 26, 39, 66, 67, 79, 135))
+"""Options with a meaning of their own in an exchange; the server sets them itself, or nobody does."""
+NTP_ADDRESS = 1  # RFC 5908 4.1
+NTP_NAME = 3  # RFC 5908 4.3
+MAX_RT = Field(ge=60, le=86400)  # RFC 9915 21.24, 21.25
+
+
+def kebab(name: str) -> str:
+    """Give the file's spelling of a field's name."""
+    return name.replace("_", "-")
+
+
+class Table(BaseModel):
+    """A table of the file: keys with dashes, none unknown."""
+
+    model_config = ConfigDict(extra="forbid", alias_generator=kebab, frozen=True, str_strip_whitespace=True)
+
+
+class NumberedOption(Table):
+    """An option by its number: its content as octets, as a text, or as addresses."""
+
+    hex: Hex | None = None
+    string: str | None = None
+    addresses: list[Address] | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> NumberedOption:
+        if sum(each is not None for each in (self.hex, self.string, self.addresses)) != 1:
+            raise ValueError("give exactly one of hex, string and addresses")
+        return self
+
+    def body(self) -> bytes:
+        """Give the option's content."""
+        if self.addresses is not None:
+            return b"".join(address.packed for address in self.addresses)
+        return self.hex if self.hex is not None else (self.string or "").encode()
+
+
+class VendorSpecific(Table):
+    """A Vendor-specific Information option (RFC 9915 21.17): suboptions by number, in hexadecimal."""
+
+    enterprise: int = Field(ge=0, le=0xFFFFFFFF)
+    suboptions: dict[int, Hex]
+
+
+class Options(BaseModel):
+    """What clients are told when they ask for it."""
+
+    model_config = ConfigDict(extra="allow", alias_generator=kebab, frozen=True)
+    __pydantic_extra__: dict[str, NumberedOption] = Field(init=False)
+
+    dns_servers: list[Address] | None = None
+    domain_search: list[Domain] | None = None
+    ntp_servers: list[str] | None = None
+    sntp_servers: list[Address] | None = None
+    sip_servers: list[Address] | None = None
+    sip_domains: list[Domain] | None = None
+    posix_timezone: str | None = None
+    tzdb_timezone: str | None = None
+    information_refresh_time: Annotated[Duration, Field(ge=600)] | None = None
+    bootfile_url: str | None = None
+    bootfile_parameters: list[str] | None = None
+    aftr_name: Domain | None = None
+    captive_portal: str | None = None
+    sol_max_rt: Annotated[Duration, MAX_RT] | None = None
+    inf_max_rt: Annotated[Duration, MAX_RT] | None = None
+    vendor_options: list[VendorSpecific] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_numbers_beside_names(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        names = {kebab(name) for name in cls.model_fields}
+        for key in value.keys() - names:
+            if not key.isdecimal():
+                raise ValueError(f"there is no option {key!r}; write its number, or one of {', '.join(sorted(names))}")
+            if not 0 < int(key) <= 0xFFFF or int(key) in NOT_TO_BE_CONFIGURED:
+                raise ValueError(f"option {key} is not one to configure")
+        return value
+
+    def encode(self) -> OptionSet:
+        """Give the options with their headers, by code."""
+        encoded = {each.code: write_options((each,)) for each in self._declared()}
+        if self.vendor_options:
+            encoded[VendorOptions.code] = write_options(
+                VendorOptions(each.enterprise, tuple(each.suboptions.items())) for each in self.vendor_options
+            )
+        for number, numbered in self.__pydantic_extra__.items():
+            encoded[int(number)] = write_option(int(number), numbered.body())
+        return encoded
+
+    def _declared(self) -> list[Option]:
+        made: list[tuple[Any, Any]] = [
+            (self.dns_servers, lambda value: DnsServers(_packed(value))),
+            (self.domain_search, lambda value: DomainSearch(tuple(value))),
+            (self.ntp_servers, lambda value: NtpServers(tuple(_ntp_server(each) for each in value))),
+            (self.sntp_servers, lambda value: SntpServers(_packed(value))),
+            (self.sip_servers, lambda value: SipServers(_packed(value))),
+            (self.sip_domains, lambda value: SipNames(tuple(value))),
+            (self.posix_timezone, PosixTimezone),
+            (self.tzdb_timezone, TzdbTimezone),
+            (self.information_refresh_time, InformationRefreshTime),
+            (self.bootfile_url, BootFileUrl),
+            (self.bootfile_parameters, lambda value: BootFileParameters(tuple(each.encode() for each in value))),
+            (self.aftr_name, AftrName),
+            (self.captive_portal, CaptivePortal),
+            (self.sol_max_rt, SolMaxRt),
+            (self.inf_max_rt, InfMaxRt),
+        ]
+        return [make(value) for value, make in made if value is not None]
+
+
+def _packed(addresses: list[Any]) -> tuple[bytes, ...]:
+    return tuple(address.packed for address in addresses)
+
+
+def _ntp_server(server: str) -> tuple[int, bytes]:
+    """Encode an NTP server, an address or a name (RFC 5908)."""
+    try:
+        return NTP_ADDRESS, read_address(server).packed
+    except ValueError:
+        return NTP_NAME, DomainSearch((read_domain(server),)).body()

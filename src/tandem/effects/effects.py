@@ -1,0 +1,59 @@
+"""What a node wants done, in an order that is part of the value: commit, then `then`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from tandem.lease.change import Change
+
+
+class Send(NamedTuple):
+    """Octets to be sent on UDP through the door and interface that the question came by, from the address `local`."""
+
+    data: bytes
+    peer: str
+    port: int
+    interface: int
+    door: int
+    local: bytes
+
+
+class Answer(NamedTuple):
+    """The answer to the command with that ticket: `result` as JSON has it, or `error`, a sentence."""
+
+    ticket: int
+    result: Any
+    error: str | None = None
+
+
+class Note(NamedTuple):
+    """Something worth counting or logging. Never read by a decision.
+
+    `event` is a stable id; the values are raw (octets, keys, numbers), to be shown by whoever logs them.
+    """
+
+    event: str
+    level: str
+    values: Mapping[str, Any]
+
+
+class Effects:
+    """What one call of `node.handle` asks for."""
+
+    __slots__ = ("at_once", "commit", "notes", "then", "wake")
+
+    def __init__(self) -> None:
+        self.commit: list[Change] = []
+        """Changes that are to be durable before anything in `then` leaves; one batch."""
+        self.then: list[Send | Answer] = []
+        """Leaves once all commits so far are durable, these and every earlier call's: it promises something."""
+        self.at_once: list[Send | Answer] = []
+        """Leaves now: it promises nothing."""
+        self.wake: float | None = None
+        """Call again no later than this monotonic time."""
+        self.notes: list[Note] = []
+
+    def note(self, event: str, level: str = "info", **values: Any) -> None:
+        """Add a note."""
+        self.notes.append(Note(event, level, values))

@@ -1,0 +1,91 @@
+"""The configuration as the engines use it: checked, complete, and encoded where that can be done once.
+
+Keys of leases are numbers as in `lease.lease`; options are encoded with their headers; durations are seconds.
+`where` is the path of the setting in the file, for people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tandem.lease.pool import Range
+
+OptionSet = Mapping[int, bytes]
+"""Encoded options by code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetimes:
+    """RFC 9915 7.7; 0xffffffff is for ever. None leaves T1 and T2 to the preferred lifetime (21.4)."""
+
+    preferred_s: int
+    valid_s: int
+    renew_s: int | None
+    rebind_s: int | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PoolSettings:
+    """Leases for whoever asks. `exclude` is a prefix within each delegated one, relative to it (RFC 6603)."""
+
+    where: str
+    range: Range
+    options: OptionSet
+    exclude: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reservation:
+    """Leases for one client, named by its DUID or by its link-layer address (RFC 6939)."""
+
+    where: str
+    duid: bytes | None
+    link_layer: bytes | None
+    keys: tuple[int, ...]
+    hostname: str | None
+    options: OptionSet
+    exclude: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SubnetSettings:
+    """A subnet with its pools; `options` are the global ones overlaid with its own."""
+
+    where: str
+    name: str
+    first: int
+    last: int
+    interface: str | None
+    lifetimes: Lifetimes
+    options: OptionSet
+    rapid_commit: bool
+    pools: tuple[PoolSettings, ...]
+    reservations: tuple[Reservation, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Link:
+    """One link, and all the subnets on it, in the order of the file."""
+
+    name: str
+    subnets: tuple[SubnetSettings, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Settings:
+    """All that one server does."""
+
+    server: str
+    interfaces: tuple[str, ...]
+    """The names of the served network interfaces, as this machine has them."""
+    links: tuple[Link, ...]
+    preference: int
+    options: OptionSet
+    """What an Information-request gets on a link with no subnet of its own."""
+    decline_time_s: int
+    reuse_grace_s: int
+    relay_supplied: frozenset[int] = frozenset()
+    """Options that a relay may supply (RFC 6422)."""
+    digest: str = field(default="", compare=False)
+    """Tells whether two servers run the same file."""

@@ -1,0 +1,1 @@
+"""Who holds what, until when. Pure: times come in as arguments, in UTC seconds."""

@@ -1,0 +1,149 @@
+"""A range of addresses, or of prefixes of one length, from which leases are chosen.
+
+A choice is a function of the client: keyed hashing spreads clients over the pool in a way that nobody can
+predict (RFC 9915 13.1) and gives a client the same place each time, even if nothing is remembered of it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from hashlib import blake2b
+from itertools import islice
+from typing import NamedTuple
+
+from tandem.wire.received import ADDRESS_LENGTH
+
+ENDED_MAX = 65_536
+"""Ended leases that a pool remembers; beyond that the longest ended one is forgotten."""
+PROBES = 8
+SCAN_MAX = 4096
+"""Steps of the search for space never used, per choice, once hashing and ended leases gave nothing."""
+
+
+class Range(NamedTuple):
+    """All prefixes of one length from `first` to `last`, both numbers of 128 bits; length 128 for addresses."""
+
+    first: int
+    last: int
+    length: int
+
+    @property
+    def unit(self) -> int:
+        """How far two neighbours are apart."""
+        return 1 << (ADDRESS_LENGTH - self.length)
+
+    @property
+    def size(self) -> int:
+        """How many leases there are in the range."""
+        return (self.last - self.first) // self.unit + 1
+
+
+class Holes:
+    """Space that is not to be given out: intervals of addresses, both ends included."""
+
+    def __init__(self, intervals: Iterable[tuple[int, int]] = ()) -> None:
+        self._firsts: list[int] = []
+        self._lasts: list[int] = []
+        for first, last in sorted(intervals):
+            if self._lasts and first <= self._lasts[-1]:
+                self._lasts[-1] = max(self._lasts[-1], last)
+            else:
+                self._firsts.append(first)
+                self._lasts.append(last)
+
+    def touches(self, first: int, last: int) -> bool:
+        """Say whether any of first..last lies in a hole."""
+        at = bisect_right(self._firsts, last)
+        return at > 0 and self._lasts[at - 1] >= first
+
+    def intervals(self) -> Iterator[tuple[int, int]]:
+        """Give the holes, lowest first, none touching another."""
+        return zip(self._firsts, self._lasts, strict=True)
+
+
+class Pool:
+    """A range, what of it is in use, and how to choose from the rest."""
+
+    __slots__ = ("_cursor", "ended", "holes", "in_use", "range", "size")
+
+    def __init__(self, range_: Range, holes: Holes) -> None:
+        self.range = range_
+        self.holes = holes
+        self.in_use = 0
+        """Leases that nobody else can have: held by a client, or set aside."""
+        self.ended: OrderedDict[int, None] = OrderedDict()
+        """Keys whose lease ended and is remembered, the longest ended one first."""
+        self._cursor = range_.first
+        self.size = range_.size - sum(_overlap(range_, hole) for hole in holes.intervals())
+        """How many leases the pool can have at once."""
+
+    def holds(self, key: int) -> bool:
+        """Say whether the key is one of this pool's leases and may be given to anybody who asks."""
+        address, (first, last, length) = key >> 8, self.range
+        return (
+            key & 0xFF == length
+            and first <= address <= last
+            and not (address - first) % self.range.unit
+            and self._may_be_given(address)
+        )
+
+    def choose(self, seed: bytes, is_free: Callable[[int], bool], is_new: Callable[[int], bool]) -> int | None:
+        """Choose a key for the client that `seed` stands for, None if all is taken.
+
+        `is_free` says whether a key can be given now; `is_new` whether it was never given, and so is nobody's
+        to come back to. In that order: the client's own place, the longest ended lease, space never used.
+        """
+        if self.in_use >= self.size:
+            return None
+        for key in self._places(seed):
+            if is_new(key) and is_free(key):
+                return key
+        for key in islice(self.ended, PROBES):
+            if is_free(key):
+                return key
+        return self._scan(is_free)
+
+    def _places(self, seed: bytes) -> Iterator[int]:
+        first, _, length = self.range
+        size, unit = self.range.size, self.range.unit
+        digest = blake2b(seed, digest_size=8 * PROBES).digest()
+        for at in range(0, 8 * PROBES, 8):
+            address = first + int.from_bytes(digest[at : at + 8], "big") % size * unit
+            if self._may_be_given(address):
+                yield address << 8 | length
+
+    def _scan(self, is_free: Callable[[int], bool]) -> int | None:
+        """Look on from where the last search ended; round and round, a bounded number of steps each time."""
+        first, last, length = self.range
+        unit = self.range.unit
+        for _ in range(min(SCAN_MAX, self.range.size)):
+            address = self._cursor
+            self._cursor = address + unit if address + unit <= last else first
+            if self._may_be_given(address) and is_free(address << 8 | length):
+                return address << 8 | length
+        return None
+
+    def _may_be_given(self, address: int) -> bool:
+        if self.holes.touches(address, address + self.range.unit - 1):
+            return False
+        return self.range.length != ADDRESS_LENGTH or not is_reserved_interface_id(address)
+
+
+def is_reserved_interface_id(address: int) -> bool:
+    """Say whether the address must not be given to a host (RFC 5453, RFC 9915 13.1)."""
+    interface_id = address & (1 << 64) - 1
+    return (
+        interface_id == 0
+        or interface_id >> 7 == 0xFDFFFFFFFFFFFF80 >> 7
+        or 0x02005EFFFE000000 <= interface_id <= 0x02005EFFFE005213
+    )
+
+
+def _overlap(range_: Range, hole: tuple[int, int]) -> int:
+    """Count the leases of the range that a hole takes away."""
+    first, last = max(range_.first, hole[0]), min(range_.last, hole[1])
+    if first > last:
+        return 0
+    return (last - range_.first) // range_.unit - (first - range_.first) // range_.unit + 1

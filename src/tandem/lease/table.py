@@ -1,0 +1,214 @@
+"""All leases of one server, looked up by lease, by client and by the time at which they end.
+
+Leases are kept packed; see `lease.lease`. The table is the only place that changes a pool's counts.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+
+from tandem.lease.change import Put
+from tandem.lease.deadlines import Deadlines
+from tandem.lease.lease import FIXED, FOREVER, BindingStatus, Lease, unpack
+from tandem.lease.pool import ENDED_MAX, Holes, Pool, Range
+
+TIMED = (BindingStatus.ACTIVE, BindingStatus.ABANDONED)
+"""A lease with one of these ends by itself when its expiration time comes, and is nobody else's until then."""
+
+
+class LeaseTable:
+    """Leases by key, by client, by deadline, and the pools that they lie in."""
+
+    def __init__(self) -> None:
+        self._records: dict[int, bytes] = {}
+        # Most clients hold one lease: its key stands by itself, several are a tuple.
+        self._keys_by_client: dict[bytes, int | tuple[int, ...]] = {}
+        self._deadlines = Deadlines()
+        self._pools: list[Pool] = []
+        self._pool_firsts: list[int] = []
+        self.newest_time = 0
+        """The latest client-last-transaction-time of any lease, in UTC seconds."""
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    # -- looking up
+
+    def get(self, key: int) -> Lease | None:
+        """Give the lease with that key, None if nothing is known of it."""
+        record = self._records.get(key)
+        return None if record is None else unpack(key, record)
+
+    def keys_of_client(self, duid: bytes) -> tuple[int, ...]:
+        """Give the keys of all leases that the client has or last had."""
+        keys = self._keys_by_client.get(duid, ())
+        return (keys,) if isinstance(keys, int) else keys
+
+    def of_client(self, duid: bytes) -> list[Lease]:
+        """Give all leases that the client has or last had."""
+        return [unpack(key, self._records[key]) for key in self.keys_of_client(duid)]
+
+    def keys(self) -> list[int]:
+        """Give the keys of all leases, in no order that means anything."""
+        return list(self._records)
+
+    def pool_of(self, key: int) -> Pool | None:
+        """Give the pool whose range the key's address lies in."""
+        at = bisect_right(self._pool_firsts, key >> 8)
+        if at and key >> 8 <= self._pools[at - 1].range.last:
+            return self._pools[at - 1]
+        return None
+
+    # -- changing
+
+    def put(self, lease: Lease) -> Put:
+        """Take over a lease's new content and give the change that makes it durable."""
+        record = lease.pack()
+        self._set(lease.key, record, lease)
+        return Put(lease.key, record)
+
+    def load(self, change: Put) -> None:
+        """Take over a change that is durable already."""
+        if change.record is None:
+            self.forget(change.key)
+        else:
+            self._set(change.key, change.record, unpack(change.key, change.record))
+
+    def forget(self, key: int) -> Put:
+        """Remove all trace of a lease, and give the change that makes this durable."""
+        record = self._records.pop(key, None)
+        if record is not None:
+            before = unpack(key, record)
+            self._unlink(before.duid, key)
+            self._count(before.key, before.status, None)
+        return Put(key, None)
+
+    def take_due(self, now_utc_s: int, limit: int) -> list[Lease]:
+        """Take leases whose expiration time has come, at most about `limit`; the caller ends each of them."""
+        due = []
+        for key in self._deadlines.take_due(now_utc_s, limit):
+            lease = self.get(key)
+            if lease is None or lease.status not in TIMED:
+                continue
+            if lease.expiration_time <= now_utc_s:
+                due.append(lease)
+            else:
+                self._deadlines.add(key, lease.expiration_time)
+        return due
+
+    def put_back(self, lease: Lease, second: int) -> None:
+        """Have `take_due` give the lease again at `second`, since it could not be ended yet."""
+        self._deadlines.add(lease.key, second)
+
+    def take_forgettable(self, limit: int) -> list[int]:
+        """Name the longest ended leases of pools that remember more than ENDED_MAX of them."""
+        keys: list[int] = []
+        for pool in self._pools:
+            excess = min(len(pool.ended) - ENDED_MAX, limit - len(keys))
+            keys += [key for key, _ in zip(pool.ended, range(excess), strict=False)]
+        return keys
+
+    def next_deadline(self) -> int | None:
+        """Give the UTC second at which `take_due` may have something."""
+        return self._deadlines.next_second()
+
+    # -- pools
+
+    def use_pools(self, wanted: Sequence[tuple[Range, tuple[tuple[int, int], ...]]]) -> None:
+        """Lay these ranges, with their holes, over the table and count what they hold.
+
+        A lease of another prefix length within a range, left from an earlier configuration, is one more hole.
+        """
+        ranges = sorted(wanted)
+        self._pool_firsts = [range_.first for range_, _ in ranges]
+        self._pools = [Pool(range_, Holes(holes)) for range_, holes in ranges]
+        foreign: dict[int, list[tuple[int, int]]] = {}
+        for key, record in self._records.items():
+            at = self._overlapped_pool(key)
+            if at is None:
+                continue
+            if self._pools[at].range.length == key & 0xFF:
+                self._count(key, None, record[0])
+            elif record[0] in TIMED:
+                first = key >> 8
+                foreign.setdefault(at, []).append((first, first + (1 << 128 - (key & 0xFF)) - 1))
+        for at, intervals in foreign.items():
+            range_, holes = ranges[at]
+            counted = self._pools[at]
+            self._pools[at] = Pool(range_, Holes((*holes, *intervals)))
+            self._pools[at].in_use, self._pools[at].ended = counted.in_use, counted.ended
+        for pool in self._pools:
+            pool.ended = OrderedDict.fromkeys(sorted(pool.ended, key=self._start_time_of_state))
+
+    def pools(self) -> Iterator[Pool]:
+        """Give the pools in the order of their ranges."""
+        return iter(self._pools)
+
+    def _overlapped_pool(self, key: int) -> int | None:
+        first = key >> 8
+        last = first + (1 << 128 - (key & 0xFF)) - 1
+        at = bisect_right(self._pool_firsts, last) - 1
+        return at if at >= 0 and self._pools[at].range.last >= first else None
+
+    # -- inside
+
+    def _start_time_of_state(self, key: int) -> int:
+        return unpack(key, self._records[key]).start_time_of_state
+
+    def _set(self, key: int, record: bytes, lease: Lease) -> None:
+        before = self._records.get(key)
+        self._records[key] = record
+        if before is None:
+            self._link(lease.duid, key)
+            self._count(key, None, lease.status)
+            ended_at = None
+        else:
+            size = before[FIXED.size - 1]
+            duid = before[FIXED.size : FIXED.size + size]
+            if duid != lease.duid:
+                self._unlink(duid, key)
+                self._link(lease.duid, key)
+            if before[0] != lease.status:
+                self._count(key, before[0], lease.status)
+            ended_at = unpack(key, before).expiration_time if before[0] in TIMED else None
+        # With a later end, its entry at the earlier one stays, and is moved on when that comes.
+        ends_earlier = ended_at is None or lease.expiration_time < ended_at
+        if lease.status in TIMED and ends_earlier and lease.expiration_time != FOREVER:
+            self._deadlines.add(key, lease.expiration_time)
+        self.newest_time = max(self.newest_time, lease.client_last_transaction_time)
+
+    def _count(self, key: int, before: int | None, after: int | None) -> None:
+        pool = self.pool_of(key)
+        if pool is None or pool.range.length != key & 0xFF:
+            return
+        pool.in_use += (after in TIMED) - (before in TIMED)
+        if after is None or after in TIMED:
+            pool.ended.pop(key, None)
+        elif before is None or before in TIMED:
+            pool.ended[key] = None
+
+    def _link(self, duid: bytes, key: int) -> None:
+        keys = self._keys_by_client.get(duid)
+        if keys is None:
+            self._keys_by_client[duid] = key
+        else:
+            self._keys_by_client[duid] = (*self.keys_of_client(duid), key)
+
+    def _unlink(self, duid: bytes, key: int) -> None:
+        left = tuple(each for each in self.keys_of_client(duid) if each != key)
+        if len(left) > 1:
+            self._keys_by_client[duid] = left
+        elif left:
+            self._keys_by_client[duid] = left[0]
+        else:
+            del self._keys_by_client[duid]
+
+
+def load_table(changes: Iterable[Put]) -> LeaseTable:
+    """Make a table from all that a store holds, oldest change first."""
+    table = LeaseTable()
+    for change in changes:
+        table.load(change)
+    return table

@@ -1,0 +1,161 @@
+"""Keeps the order: first durable, then sent. One batch is at the disk, one is being collected.
+
+What waits for the disk waits for every earlier commit, whether or not it brought one of its own.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+
+from tandem.effects.effects import Answer, Effects, Send
+from tandem.lease.change import Change
+from tandem.stores.store import Store, StoreBroken, StoreFull
+
+COLLECTED_MAX = 256
+"""Changes in the batch being collected from which on no more datagrams are taken in."""
+IDLE_S = 0.05
+"""How long the disk must have had nothing to do before housekeeping begins."""
+UNTIDY_MAX = 20_000
+"""Commits from which on housekeeping no longer waits for a pause."""
+
+Out = list[Send | Answer]
+
+
+class Writer(threading.Thread):
+    """The one thread that touches the store. Commits batches in order, and tidies when there are none."""
+
+    def __init__(self, store: Store, done: Callable[[BaseException | None], None]) -> None:
+        super().__init__(name="writer", daemon=True)
+        self._store = store
+        self._done = done
+        self._batches: queue.SimpleQueue[list[Change] | None] = queue.SimpleQueue()
+
+    def commit(self, batch: list[Change]) -> None:
+        """Have the batch made durable; `done` is called from this thread with what came of it."""
+        self._batches.put(batch)
+
+    def stop(self) -> None:
+        """End once all batches are done."""
+        self._batches.put(None)
+
+    def run(self) -> None:
+        """Work until stopped."""
+        untidy = 1
+        while True:
+            try:
+                batch = self._batches.get(timeout=IDLE_S if untidy else None)
+            except queue.Empty:
+                untidy = int(self._tidy())
+                continue
+            if batch is None:
+                return
+            try:
+                self._store.commit(batch)
+            except BaseException as error:  # reported, and judged by the main thread
+                self._done(error)
+            else:
+                self._done(None)
+                untidy += 1
+                if untidy > UNTIDY_MAX and not self._tidy():
+                    untidy = 0
+
+    def _tidy(self) -> bool:
+        try:
+            return self._store.tidy()
+        except StoreFull:
+            return False  # there is room again when a commit succeeds
+        except StoreBroken as error:
+            self._done(error)
+            return False
+
+
+class Outbox:
+    """Takes effects in and lets them out in their order. Used by the main thread only.
+
+    `send` lets things out now. `refused` is told that the disk takes nothing, with the reason; what waited for
+    it is given up, and its batch is tried again by `retry`. `accepted` is told that it does again.
+    """
+
+    def __init__(
+        self,
+        commit: Callable[[list[Change]], None],
+        send: Callable[[Out], None],
+        refused: Callable[[str], None],
+        accepted: Callable[[], None],
+    ) -> None:
+        self._commit = commit
+        self._send = send
+        self._refused = refused
+        self._accepted = accepted
+        self._at_disk: list[Change] = []
+        self._waiting: Out = []
+        self._collected: list[Change] = []
+        self._behind: Out = []
+        self.is_full = False
+        """The disk takes nothing at the moment."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether more datagrams should be taken in."""
+        return len(self._collected) < COLLECTED_MAX
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether everything is durable and sent."""
+        return not self._at_disk and not self._collected
+
+    def put(self, effects: Effects) -> None:
+        """Take in the effects of one call."""
+        if effects.at_once:
+            self._send(effects.at_once)
+        self._collected += effects.commit
+        if self.is_full:
+            self._give_up(effects.then)
+        elif self._at_disk:
+            self._behind += effects.then
+        elif self._collected:
+            self._behind += effects.then
+            self._start()
+        elif effects.then:
+            self._send(effects.then)
+
+    def done(self, error: BaseException | None) -> None:
+        """Hear what came of the batch at the disk. Raises the error if nothing may be trusted any more."""
+        if isinstance(error, StoreFull):
+            if not self.is_full:
+                self.is_full = True
+                self._refused(str(error))
+            self._give_up(self._waiting + self._behind)
+            self._waiting, self._behind = [], []
+            return
+        if error is not None:
+            raise error
+        if self.is_full:
+            self.is_full = False
+            self._accepted()
+        sent, self._waiting, self._at_disk = self._waiting, [], []
+        if self._collected:
+            self._start()
+        if sent:
+            self._send(sent)
+
+    def retry(self) -> None:
+        """Try the refused batch again."""
+        self._commit(self._at_disk)
+
+    def _start(self) -> None:
+        self._at_disk, self._waiting = self._collected, self._behind
+        self._collected, self._behind = [], []
+        self._commit(self._at_disk)
+
+    def _give_up(self, out: Out) -> None:
+        """Drop answers to clients, who will ask again; tell operators."""
+        self._send(
+            [
+                Answer(each.ticket, None, "The disk takes nothing at the moment.")
+                for each in out
+                if isinstance(each, Answer)
+            ]
+        )

@@ -1,0 +1,53 @@
+"""Datagrams that stopped the server once are dropped after the restart, or they would stop the partner too.
+
+A client sends the same message again with only its elapsed time changed, so that is left out of the fingerprint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import sha256
+from pathlib import Path
+
+from tandem.effects.events import Datagram
+from tandem.wire.options import ElapsedTime
+from tandem.wire.reader import WireError, index_options
+from tandem.wire.received import unwrap
+
+REMEMBERED_MAX = 100
+
+
+def fingerprint(data: bytes) -> str:
+    """Give what is the same in a datagram and its retransmissions."""
+    try:
+        _, start, end = unwrap(data)
+        for code, body, body_end in index_options(data, start + 4, end):
+            if code == ElapsedTime.code:
+                data = data[:body] + bytes(body_end - body) + data[body_end:]
+    except WireError:
+        pass
+    return sha256(data).hexdigest()
+
+
+class Poison:
+    """The fingerprints in a file, one to a line."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._known = set(path.read_text().split())
+        except FileNotFoundError:
+            self._known = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._known)
+
+    def without(self, datagrams: Iterable[Datagram]) -> list[Datagram]:
+        """Give those that never did any harm."""
+        return [each for each in datagrams if fingerprint(each.data) not in self._known]
+
+    def record(self, data: bytes) -> None:
+        """Remember a datagram, and keep its octets beside for whoever looks into it."""
+        kept = [*sorted(self._known)[-REMEMBERED_MAX + 1 :], fingerprint(data)]
+        self._path.write_text("\n".join(kept) + "\n")
+        self._path.with_suffix(".last").write_bytes(data)

@@ -1,0 +1,281 @@
+"""Runs one server: puts sockets, clocks, disk and signals around a node until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tandem import __version__
+from tandem.config.load import Loaded, load
+from tandem.config.problems import ConfigError
+from tandem.effects.effects import Answer, Send
+from tandem.effects.events import Command, Disk, Event, Interfaces, Reload
+from tandem.effects.now import Now
+from tandem.lease.table import load_table
+from tandem.node import Node
+from tandem.runtime.control import Control
+from tandem.runtime.counters import Counters
+from tandem.runtime.doors import Doors, watch_interfaces
+from tandem.runtime.logs import Log
+from tandem.runtime.notify import notify, watchdog_s
+from tandem.runtime.outbox import Outbox, Writer
+from tandem.runtime.poison import Poison
+from tandem.runtime.state import State
+
+RETRY_S = 1.0
+"""How soon a full disk, or an interface that could not be served, is tried again."""
+DRAIN_S = 5.0
+"""How long stopping waits for the disk."""
+CONTROL_NAME = "control.sock"
+POISON_NAME = "poison"
+
+
+def now() -> Now:
+    """Read both clocks."""
+    return Now(time.monotonic(), int(time.time()))
+
+
+class Runtime:
+    """One running server. Everything but the store happens in one thread, on one event loop."""
+
+    def __init__(self, path: Path, loaded: Loaded, folder: Path, state: State, node: Node, log: Log) -> None:
+        self._path = path
+        self._loaded = loaded
+        self._state = state
+        self._node = node
+        self._log = log
+        self._loop = asyncio.get_running_loop()
+        self._stopped: asyncio.Future[None] = self._loop.create_future()
+        self._counters = Counters()
+        self._writer = Writer(state.store, self._from_writer)
+        self._outbox = Outbox(self._writer.commit, self._let_out, self._disk_refused, self._disk_accepts)
+        self._doors = Doors(self._door_opened, self._door_closing, self._door_failed)
+        self._control = Control(Path(loaded.server.control or folder / CONTROL_NAME), self._command)
+        self._poison = Poison(folder / POISON_NAME)
+        self._interfaces = watch_interfaces()
+        self._timer: asyncio.TimerHandle | None = None
+        self._second_look: asyncio.TimerHandle | None = None
+        self._open: dict[int, socket.socket] = {}
+        self._reading = True
+        self._started = time.monotonic()
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT. Raises what makes it impossible to go on."""
+        self._doors.listen(self._loaded.endpoints)
+        self._writer.start()
+        self._look_at_interfaces()
+        self._loop.add_reader(self._interfaces, self._interfaces_changed)
+        self._loop.add_signal_handler(signal.SIGHUP, self._guard, self._reload)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._stop_now)
+        await self._control.start()
+        beat_s = watchdog_s()
+        if beat_s is not None:
+            self._beat(beat_s)
+        notify("READY=1")
+        self._log.say("serving", server=self._loaded.name, version=__version__, file=str(self._path), pid=os.getpid())
+        try:
+            await self._stopped
+        finally:
+            notify("STOPPING=1")
+            await self._drain()
+
+    # -- into the node
+
+    def _handle(self, events: Sequence[Event]) -> None:
+        effects = self._node.handle(now(), events)
+        self._counters.add(effects.notes)
+        self._log.write(effects.notes)
+        self._outbox.put(effects)
+        self._mind_the_room()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None
+        if effects.wake is not None:
+            self._timer = self._loop.call_at(effects.wake, self._guard, self._wake)
+
+    def _wake(self) -> None:
+        self._handle(())
+
+    def _readable(self, number: int) -> None:
+        datagrams = self._doors.receive(number)
+        if self._poison:
+            datagrams = self._poison.without(datagrams)
+        if not datagrams:
+            return
+        try:
+            self._handle(datagrams)
+        except Exception:
+            culprit = self._node.handling
+            if culprit is not None:
+                self._poison.record(culprit.data)
+            raise
+
+    def _command(self, command: Command) -> None:
+        self._guard(self._handle, (command,))
+
+    # -- out of the node
+
+    def _let_out(self, out: list[Send | Answer]) -> None:
+        sends = [each for each in out if isinstance(each, Send)]
+        self._counters.count("send-failed", self._doors.send(sends))
+        for each in out:
+            if isinstance(each, Answer):
+                self._control.answer(self._with_own_facts(each))
+
+    def _with_own_facts(self, answer: Answer) -> Answer:
+        """Add to a status what only the runtime knows."""
+        if isinstance(answer.result, dict) and "leases-known" in answer.result:
+            answer.result.update(
+                {
+                    "version": __version__,
+                    "pid": os.getpid(),
+                    "up-s": round(time.monotonic() - self._started),
+                    "disk": "full" if self._outbox.is_full else "ok",
+                    "counters": self._counters.as_json(),
+                }
+            )
+        return answer
+
+    # -- the disk
+
+    def _from_writer(self, error: BaseException | None) -> None:
+        self._loop.call_soon_threadsafe(self._guard, self._written, error)
+
+    def _written(self, error: BaseException | None) -> None:
+        self._outbox.done(error)
+        if self._outbox.is_full:
+            self._loop.call_later(RETRY_S, self._outbox.retry)
+        self._mind_the_room()
+
+    def _disk_refused(self, reason: str) -> None:
+        self._log.say("disk-full", "error", reason=reason, advice="Nothing is promised until there is room.")
+        self._loop.call_soon(self._guard, self._handle, (Disk(False, reason),))
+
+    def _disk_accepts(self) -> None:
+        self._log.say("disk-accepts", "warning")
+        self._loop.call_soon(self._guard, self._handle, (Disk(True, ""),))
+
+    def _mind_the_room(self) -> None:
+        """Leave datagrams in their sockets while two batches are not durable yet."""
+        if self._outbox.has_room == self._reading:
+            return
+        self._reading = self._outbox.has_room
+        for number, door in self._open.items():
+            if self._reading:
+                self._loop.add_reader(door, self._guard, self._readable, number)
+            else:
+                self._loop.remove_reader(door)
+
+    # -- sockets and interfaces
+
+    def _door_opened(self, number: int, door: socket.socket) -> None:
+        self._open[number] = door
+        if self._reading:
+            self._loop.add_reader(door, self._guard, self._readable, number)
+
+    def _door_closing(self, door: socket.socket) -> None:
+        self._loop.remove_reader(door)
+        self._open = {number: each for number, each in self._open.items() if each is not door}
+
+    def _door_failed(self, sentence: str) -> None:
+        self._counters.count("door-failed")
+        self._log.say("door-failed", "warning", why=sentence)
+
+    def _interfaces_changed(self) -> None:
+        try:
+            while self._interfaces.recv(65_536):
+                pass
+        except OSError:  # read to the end, or more news than the socket could hold: both mean look again
+            pass
+        self._guard(self._look_at_interfaces)
+
+    def _look_at_interfaces(self) -> None:
+        names = self._loaded.settings.interfaces
+        served = self._doors.serve(names)
+        self._handle((Interfaces(served),))
+        if self._second_look is not None:
+            self._second_look.cancel()
+        self._second_look = None
+        if len(served) < len(names):
+            self._second_look = self._loop.call_later(RETRY_S, self._guard, self._look_at_interfaces)
+
+    # -- signals and the end
+
+    def _reload(self) -> None:
+        """Take over a changed file; with a bad one, go on with the old."""
+        try:
+            loaded = load(self._path, self._loaded.name)
+        except ConfigError as error:
+            for problem in error.problems:
+                self._log.say("reload-refused", "error", why=problem)
+            return
+        if loaded.server.listen != self._loaded.server.listen or loaded.server.duid != self._loaded.server.duid:
+            self._log.say("reload-partly", "warning", why="listen, duid and state-dir change only with a restart")
+        notify("RELOADING=1")
+        self._loaded = loaded
+        self._handle((Reload(loaded.settings),))
+        self._look_at_interfaces()
+        notify("READY=1")
+        self._log.say("reloaded", file=str(self._path))
+
+    def _beat(self, every_s: float) -> None:
+        notify("WATCHDOG=1")
+        self._loop.call_later(every_s, self._beat, every_s)
+
+    def _guard(self, step: Callable[..., object], *arguments: object) -> None:
+        """Do a step; whatever it cannot handle ends the server, for its partner takes over."""
+        try:
+            step(*arguments)
+        except Exception as error:
+            if not self._stopped.done():
+                self._stopped.set_exception(error)
+
+    def _stop_now(self) -> None:
+        if not self._stopped.done():
+            self._stopped.set_result(None)
+
+    async def _drain(self) -> None:
+        """Take nothing more in; let out what only waits for the disk."""
+        for door in self._open.values():
+            self._loop.remove_reader(door)
+        self._open = {}
+        deadline = time.monotonic() + DRAIN_S
+        while not self._outbox.is_empty and not self._outbox.is_full and time.monotonic() < deadline:
+            await asyncio.sleep(0.005)
+        self._writer.stop()
+        await asyncio.to_thread(self._writer.join, DRAIN_S)
+        self._control.stop()
+        self._doors.close()
+        self._state.store.close()
+        self._log.say("stopped", server=self._loaded.name)
+
+
+def serve(path: Path, loaded: Loaded, folder: Path, log: Log) -> None:
+    """Run the server in the foreground until it is told to stop.
+
+    Raises StoreError or OSError if it cannot start, and whatever made it impossible to go on.
+    """
+    started = time.monotonic()
+
+    def progress(done: int, total: int) -> None:
+        notify(f"STATUS=Loading leases, {done} of {total}\nEXTEND_TIMEOUT_USEC=30000000")
+        log.say("loading", done=done, of_about=max(done, total), seconds=round(time.monotonic() - started, 1))
+
+    state = State(folder, progress)
+    table = load_table(state.leases())
+    node = Node(loaded.settings, state.identity(loaded.server.duid), table, now())
+    log.say("loaded", leases=len(table), seconds=round(time.monotonic() - started, 2))
+    gc.collect()
+    gc.freeze()  # what was loaded stays; looking through it again and again would only stall answers
+
+    async def run() -> None:
+        await Runtime(path, loaded, folder, state, node, log).run()
+
+    asyncio.run(run())

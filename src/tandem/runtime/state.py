@@ -1,0 +1,62 @@
+"""What a server finds in its state-dir when it starts: its store, its identity, its leases."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tandem.lease.change import Fact, Put
+from tandem.node import Identity
+from tandem.stores.sqlite import SqliteStore
+from tandem.stores.store import StoreError, StoreFull
+
+STORE_NAME = "leases.db"
+DUID_FACT = "duid"
+SECRET_FACT = "secret"
+SECRET_OCTETS = 16
+DUID_UUID = b"\0\4"  # RFC 9915 11.5
+PROGRESS_EVERY = 50_000
+
+
+class State:
+    """An opened store, with the facts it held. `leases` can be gone through once."""
+
+    def __init__(self, folder: Path, progress: Callable[[int, int], None]) -> None:
+        """Open the state in `folder`, made if missing. StoreError says why it cannot be used."""
+        try:
+            folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"The state-dir {folder} cannot be made: {error.strerror}.") from error
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise StoreError(f"The state-dir {folder} cannot be written to. Give it to the user that runs the server.")
+        self.store = SqliteStore(folder / STORE_NAME)
+        self.facts: dict[str, bytes] = {}
+        self._progress = progress
+
+    def leases(self) -> Iterator[Put]:
+        """Give the leases on disk, and keep the facts that come between them."""
+        total = self.store.count()
+        for number, change in enumerate(self.store.load(), 1):
+            if isinstance(change, Put):
+                yield change
+            else:
+                self.facts[change.name] = change.value
+            if number % PROGRESS_EVERY == 0:
+                self._progress(number, total)
+
+    def identity(self, configured_duid: bytes | None) -> Identity:
+        """Give who this server is; what is not there yet is made once, and is durable when this returns."""
+        new = []
+        if DUID_FACT not in self.facts:
+            new.append(Fact(DUID_FACT, DUID_UUID + secrets.token_bytes(16)))
+        if SECRET_FACT not in self.facts:
+            new.append(Fact(SECRET_FACT, secrets.token_bytes(SECRET_OCTETS)))
+        if new:
+            try:
+                self.store.commit(new)
+            except StoreFull as error:
+                raise StoreError(f"The disk takes nothing: {error}. Make room and start again.") from error
+            self.facts.update((fact.name, fact.value) for fact in new)
+        return Identity(configured_duid or self.facts[DUID_FACT], self.facts[SECRET_FACT])

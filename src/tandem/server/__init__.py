@@ -1,0 +1,1 @@
+"""The engine that serves clients. Pure; it never asks about failover, but is told by `Rules`."""

@@ -1,0 +1,188 @@
+"""Which leases an identity association gets. Decides and explains; changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator
+from typing import NamedTuple
+
+from tandem.lease.lease import BindingStatus, Lease, ia_code_of, is_held
+from tandem.lease.table import TIMED, LeaseTable
+from tandem.server.client import Client
+from tandem.server.offers import Offers
+from tandem.server.places import Home, Place
+from tandem.wire.options import IaPd
+from tandem.wire.received import Ia
+
+LEASES_PER_CLIENT_MAX = 32
+"""Keeps a REPLY, and an update to a partner, well under 64 KB."""
+
+
+class Choice(NamedTuple):
+    """A lease for an identity association, where it belongs, and why just this one."""
+
+    key: int
+    home: Home
+    reason: str
+
+
+class Refusal(NamedTuple):
+    """Why an identity association gets no lease."""
+
+    reason: str
+
+
+class Allocator:
+    """Chooses leases. The same client asking again is given the same lease while that is free."""
+
+    def __init__(self, table: LeaseTable, offers: Offers, secret: bytes, reuse_grace_s: int) -> None:
+        self._table = table
+        self._offers = offers
+        self._secret = secret
+        self._reuse_grace_s = reuse_grace_s
+
+    def held_by(self, client: Client, ia: Ia) -> list[Lease]:
+        """Give the leases that are bound to the identity association now."""
+        return [
+            lease
+            for lease in self._table.of_client(client.duid)
+            if lease.iaid == ia.iaid and lease.ia_code == ia.code and is_held(lease, client.now.utc)
+        ]
+
+    def choose(self, client: Client, ia: Ia, taken: Container[int]) -> list[Choice] | Refusal:
+        """Choose leases for an identity association; `taken` are what others of the same message were given.
+
+        In this order: what is reserved for the client, what it was just offered, what it holds, what it held,
+        what it asks for, and any free lease.
+        """
+        place = client.place
+        if place is None:
+            return Refusal("no subnet on this link")
+        reserved = self._reserved(client, ia, taken)
+        if reserved:
+            return reserved
+        held = [] if self._wants_other_length(client, ia, place) else self._usable(client, ia, place)
+        offered = self._offered(client, ia, place, taken)
+        if offered or held:
+            return offered or held
+        if self.count_held(client) >= LEASES_PER_CLIENT_MAX:
+            return Refusal(f"the client holds {LEASES_PER_CLIENT_MAX} leases already")
+        return self._new(client, ia, place, taken)
+
+    def count_held(self, client: Client) -> int:
+        """Count all leases that the client holds, of whatever identity association."""
+        return sum(is_held(lease, client.now.utc) for lease in self._table.of_client(client.duid))
+
+    def may_extend(self, client: Client, lease: Lease, home: Home) -> bool:
+        """Say whether a lease that the client holds is still its to be extended."""
+        if client.reservation is not None and lease.key in client.reservation.keys:
+            return True
+        pool = self._table.pool_of(lease.key)
+        return home.pool is not None and pool is not None and pool.holds(lease.key)
+
+    def is_free(self, client: Client, key: int, taken: Container[int] = ()) -> bool:
+        """Say whether the client may be given a lease that it does not hold."""
+        if key in taken or self._offers.holder(key, client.now.mono) not in (None, client.duid):
+            return False
+        lease = self._table.get(key)
+        if lease is None:
+            return True
+        if lease.status in TIMED:
+            return False
+        grace_s = 0 if lease.duid == client.duid else self._reuse_grace_s
+        return lease.start_time_of_state + grace_s <= client.now.utc
+
+    # -- the steps of `choose`
+
+    def _reserved(self, client: Client, ia: Ia, taken: Container[int]) -> list[Choice]:
+        if client.reservation is None or client.place is None:
+            return []
+        found = []
+        for key in client.reservation.keys:
+            lease = self._table.get(key)
+            bound = lease is not None and is_held(lease, client.now.utc) and lease.duid == client.duid
+            if bound and lease is not None and lease.iaid != ia.iaid:
+                continue  # another of its identity associations has it
+            home = client.place.home_of(key)
+            if ia_code_of(key) == ia.code and home and (bound or self.is_free(client, key, taken)):
+                found.append(Choice(key, home, f"reserved by {client.reservation.where}"))
+        return found
+
+    def _usable(self, client: Client, ia: Ia, place: Place) -> list[Choice]:
+        return [
+            Choice(lease.key, home, "held by the client")
+            for lease in self.held_by(client, ia)
+            if (home := place.home_of(lease.key)) and self.may_extend(client, lease, home)
+        ]
+
+    def _offered(self, client: Client, ia: Ia, place: Place, taken: Container[int]) -> list[Choice]:
+        return [
+            Choice(key, home, "offered to the client before")
+            for key in ia.asked
+            if self._offers.holder(key, client.now.mono) == client.duid
+            and (home := self._open_home(place, key))
+            and self.is_free(client, key, taken)
+        ]
+
+    def _new(self, client: Client, ia: Ia, place: Place, taken: Container[int]) -> list[Choice] | Refusal:
+        for key, reason in self._wished(client, ia):
+            home = self._open_home(place, key)
+            if home and self.is_free(client, key, taken):
+                return [Choice(key, home, reason)]
+        seed = self._secret + ia.code.to_bytes(2, "big") + ia.iaid.to_bytes(4, "big") + client.duid
+        homes = _by_hint(place.homes(ia.code == IaPd.code), _length_hint(ia))
+        for home in homes:
+            pool = self._table.pool_of(home.pool.range.first << 8) if home.pool else None
+            if home.pool is None or pool is None:
+                continue
+            chosen = pool.choose(
+                seed, lambda key: self.is_free(client, key, taken), lambda key: self._table.get(key) is None
+            )
+            if chosen is not None:
+                return [Choice(chosen, home, f"free in {home.pool.where}")]
+        return Refusal("all pools are used up" if homes else "no pool on this link")
+
+    def _wished(self, client: Client, ia: Ia) -> Iterator[tuple[int, str]]:
+        """Give the keys that this client should rather have than any: what it had, and what it asks for."""
+        former = [lease for lease in self._table.of_client(client.duid) if lease.ia_code == ia.code]
+        if not self._wants_other_length(client, ia, client.place):
+            for lease in sorted(former, key=lambda lease: (lease.iaid != ia.iaid, -lease.start_time_of_state)):
+                if lease.status != BindingStatus.ABANDONED:
+                    yield lease.key, "held by the client before"
+        for key in ia.asked:
+            yield key, "asked for by the client"
+
+    def _open_home(self, place: Place, key: int) -> Home | None:
+        """Give the lease's home if it lies in a pool that anybody may be given leases from."""
+        home = place.home_of(key)
+        pool = self._table.pool_of(key)
+        return home if home and home.pool and pool and pool.holds(key) else None
+
+    def _wants_other_length(self, client: Client, ia: Ia, place: Place | None) -> bool:
+        """Say whether only a prefix length is asked for, one that we have and the client does not (RFC 8168 3.2)."""
+        hint = _length_hint(ia)
+        if hint is None or any(key >> 8 for key in ia.asked) or place is None:
+            return False
+        if any(lease.length == hint for lease in self.held_by(client, ia)):
+            return False
+        return any(home.pool and home.pool.range.length == hint for home in place.homes(is_prefix=True))
+
+
+def _length_hint(ia: Ia) -> int | None:
+    """Give the prefix length that the client would like (RFC 8168), None if it did not say."""
+    if ia.code != IaPd.code:
+        return None
+    bare = [key & 0xFF for key in ia.asked if not key >> 8 and key & 0xFF]
+    named = [key & 0xFF for key in ia.asked if key >> 8]
+    return next(iter(bare or named), None)
+
+
+def _by_hint(homes: Iterable[Home], hint: int | None) -> list[Home]:
+    """Order pools by what RFC 8168 3.2 asks: the length itself, then the next shorter ones, then longer ones."""
+    if hint is None:
+        return list(homes)
+
+    def distance(home: Home) -> tuple[bool, int]:
+        length = home.pool.range.length if home.pool else 0
+        return length > hint, abs(length - hint)
+
+    return sorted(homes, key=distance)

@@ -1,0 +1,55 @@
+"""One client's message, with all that decides the answer: who asks, from where, when, and for what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tandem.effects.now import Now
+from tandem.effects.settings import Reservation
+from tandem.server.places import Place
+from tandem.wire.options import ClientLinkLayer
+from tandem.wire.received import ClientMessage, Relay, body_of
+
+DUID_LLT = 1  # RFC 9915 11.2
+DUID_LL = 3  # RFC 9915 11.4
+LINK_LAYER_AT = {DUID_LLT: 8, DUID_LL: 4}
+
+
+@dataclass(slots=True)
+class Client:
+    """Who asks. `place` is None on a link with no subnet; then there is no reservation either."""
+
+    now: Now
+    message: ClientMessage
+    relays: list[Relay]
+    place: Place | None
+    reservation: Reservation | None
+
+    @property
+    def duid(self) -> bytes:
+        """The client's DUID; empty if it did not say."""
+        return self.message.client_id
+
+
+def identify(now: Now, message: ClientMessage, relays: list[Relay], place: Place | None) -> Client:
+    """Put together what is known of who sent the message."""
+    reservation = None
+    if place is not None and message.client_id:
+        hardware = link_layer_address(message, relays) if place.knows_link_layers else None
+        reservation = place.reservation_for(message.client_id, hardware)
+    return Client(now, message, relays, place, reservation)
+
+
+def link_layer_address(message: ClientMessage, relays: list[Relay]) -> bytes | None:
+    """Give the client's link-layer address: as its relay saw it (RFC 6939), else from its DUID, else None."""
+    if relays:
+        seen = body_of(message.data, relays[-1].options, ClientLinkLayer.code)
+        if seen is not None and len(seen) > ClientLinkLayer.fixed.size:
+            return seen[ClientLinkLayer.fixed.size :]
+    return link_layer_of_duid(message.client_id)
+
+
+def link_layer_of_duid(duid: bytes) -> bytes | None:
+    """Give the link-layer address in a DUID-LLT or DUID-LL, None for other kinds (RFC 9915 11)."""
+    at = LINK_LAYER_AT.get(int.from_bytes(duid[:2], "big"))
+    return duid[at:] if at is not None and len(duid) > at else None

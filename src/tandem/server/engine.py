@@ -1,0 +1,288 @@
+"""The way of a client's datagram: unwrap, validate, locate, decide, commit, answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tandem.effects.effects import Effects, Send
+from tandem.effects.events import Datagram
+from tandem.effects.now import Now
+from tandem.effects.rules import Rules
+from tandem.effects.settings import Settings
+from tandem.lease.lease import FOREVER, BindingStatus, Lease
+from tandem.lease.table import TIMED, LeaseTable
+from tandem.server.allocation import Allocator
+from tandem.server.bindings import Decision, Told, assign, extend, off_link_addresses, renewal_times
+from tandem.server.client import Client, identify
+from tandem.server.offers import Offers
+from tandem.server.places import Home, Places
+from tandem.server.policy import Policy, details_of
+from tandem.server.reply import status_option, wrap, write_client_message, write_ia
+from tandem.server.validate import reason_to_discard
+from tandem.wire.message import MessageType
+from tandem.wire.option import write_option
+from tandem.wire.options import IaNa, Preference, RapidCommit, RelayPort, ServerId, StatusCode
+from tandem.wire.reader import WireError
+from tandem.wire.received import body_of, read_client_message, unwrap
+
+CLIENT_PORT = 546
+SERVER_PORT = 547
+POOL_LOW_PERCENT = 90
+
+Parts = list[bytes]
+
+
+class Engine:
+    """Serves clients from a lease table by a configuration. Knows its own DUID and a secret, and no clock."""
+
+    def __init__(self, settings: Settings, table: LeaseTable, duid: bytes, secret: bytes) -> None:
+        self.table = table
+        self.offers = Offers()
+        self.duid = duid
+        self._secret = secret
+        self._server_id = write_option(ServerId.code, duid)
+        self._interfaces: Mapping[int, tuple[str, tuple[int, ...]]] = {}
+        self._low_pools: set[int] = set()
+        self._exchanges = {
+            MessageType.SOLICIT: self._solicit,
+            MessageType.REQUEST: self._request,
+            MessageType.CONFIRM: self._confirm,
+            MessageType.RENEW: self._renew,
+            MessageType.REBIND: self._rebind,
+            MessageType.RELEASE: self._release,
+            MessageType.DECLINE: self._decline,
+            MessageType.INFORMATION_REQUEST: self._information_request,
+        }
+        self.use(settings)
+
+    def use(self, settings: Settings) -> None:
+        """Serve by these settings from now on."""
+        self.settings = settings
+        self.policy = Policy(settings)
+        self.allocator = Allocator(self.table, self.offers, self._secret, settings.reuse_grace_s)
+        self._preference = write_option(Preference.code, bytes((settings.preference,))) if settings.preference else b""
+        self.places = Places(settings, self._interfaces)
+
+    def use_interfaces(self, interfaces: Mapping[int, tuple[str, tuple[int, ...]]]) -> None:
+        """Take over which network interfaces there are, by index: names and own addresses."""
+        self._interfaces = interfaces
+        self.places = Places(self.settings, interfaces)
+
+    def receive(self, now: Now, datagram: Datagram, rules: Rules, effects: Effects) -> None:
+        """Answer one datagram, or drop it with a note that says why."""
+        data = datagram.data
+        try:
+            relays, start, end = unwrap(data)
+            message = read_client_message(data, start, end)
+        except WireError as error:
+            effects.note("dropped", "debug", reason="malformed", why=str(error), peer=datagram.peer)
+            return
+        reason = reason_to_discard(message, self.duid)
+        if reason is None and not (relays or datagram.multicast):
+            reason = "unicast"  # RFC 9915 section 16
+        if reason is None and not rules.may_answer:
+            reason = rules.reason
+        if reason is not None:
+            effects.note("dropped", "debug", reason=reason, peer=datagram.peer, type=message.type)
+            return
+        client = identify(now, message, relays, self.places.locate(relays, datagram.interface))
+        committed = len(effects.commit)
+        answered = self._exchanges[MessageType(message.type)](client, effects)
+        if answered is None:
+            reason = "unknown-link" if client.place is None else "nothing-to-say"
+            effects.note("dropped", "debug", reason=reason, peer=datagram.peer, type=message.type)
+            return
+        type_, parts = answered
+        answer = write_client_message(type_, client, self._server_id, parts)
+        port = CLIENT_PORT
+        if relays:
+            answer = wrap(data, relays, answer)
+            port_option = body_of(data, relays[0].options, RelayPort.code)
+            port = SERVER_PORT if port_option is None else datagram.port  # RFC 8357 5.2
+        send = Send(answer, datagram.peer, port, datagram.interface, datagram.door, datagram.local)
+        promises = type_ is not MessageType.ADVERTISE or len(effects.commit) > committed
+        (effects.then if promises else effects.at_once).append(send)
+
+    # -- exchanges: each gives the type of the answer and its options, or None for no answer
+
+    def _solicit(self, client: Client, effects: Effects) -> tuple[MessageType, Parts] | None:
+        """RFC 9915 18.3.1, 18.3.9."""
+        place = client.place
+        if place is None:
+            return None
+        taken: set[int] = set()
+        decisions = [assign(self.allocator, client, ia, taken) for ia in client.message.ias]
+        rapid = place.rapid_commit and client.message.body(RapidCommit.code) is not None
+        if rapid:
+            self._commit(client, decisions, effects)
+            extra = [write_option(RapidCommit.code, b"")]
+        else:
+            for decision in decisions:
+                for told in decision.told:
+                    self.offers.add(told.key, client.duid, client.now.mono)
+            extra = [self._preference]
+        type_ = MessageType.REPLY if rapid else MessageType.ADVERTISE
+        return type_, self._describe(type_, client, decisions, effects) + extra
+
+    def _request(self, client: Client, effects: Effects) -> tuple[MessageType, Parts] | None:
+        """RFC 9915 18.3.2."""
+        if client.place is None:
+            return None
+        taken: set[int] = set()
+        decisions = [
+            Decision(ia, status=StatusCode.NOT_ON_LINK, reason="asked for an address of another link")
+            if off_link_addresses(client, ia)
+            else assign(self.allocator, client, ia, taken)
+            for ia in client.message.ias
+        ]
+        self._commit(client, decisions, effects)
+        return MessageType.REPLY, self._describe(MessageType.REPLY, client, decisions, effects)
+
+    def _renew(self, client: Client, effects: Effects) -> tuple[MessageType, Parts] | None:
+        """RFC 9915 18.3.4; a binding that is not known here is made again."""
+        return self._extend(client, effects, may_create=True)
+
+    def _rebind(self, client: Client, effects: Effects) -> tuple[MessageType, Parts] | None:
+        """RFC 9915 18.3.5; a binding is made only where a Solicit may be answered with a Reply."""
+        return self._extend(client, effects, client.place is not None and client.place.rapid_commit)
+
+    def _extend(self, client: Client, effects: Effects, may_create: bool) -> tuple[MessageType, Parts] | None:
+        if client.place is None:
+            return None
+        taken: set[int] = set()
+        decisions = [extend(self.allocator, client, ia, taken, may_create) for ia in client.message.ias]
+        self._commit(client, decisions, effects)
+        return MessageType.REPLY, self._describe(MessageType.REPLY, client, decisions, effects)
+
+    def _confirm(self, client: Client, effects: Effects) -> tuple[MessageType, Parts] | None:
+        """RFC 9915 18.3.3."""
+        ias = [ia for ia in client.message.ias if ia.code == IaNa.code and ia.asked]
+        if client.place is None or not ias:
+            return None
+        status = StatusCode.SUCCESS
+        if any(off_link_addresses(client, ia) for ia in ias):
+            status = StatusCode.NOT_ON_LINK
+        self._note_answer(MessageType.REPLY, client, [], effects, status.name)
+        return MessageType.REPLY, [status_option(status)]
+
+    def _release(self, client: Client, effects: Effects) -> tuple[MessageType, Parts] | None:
+        """RFC 9915 18.3.7."""
+        return self._give_up(client, effects, BindingStatus.RELEASED)
+
+    def _decline(self, client: Client, effects: Effects) -> tuple[MessageType, Parts] | None:
+        """RFC 9915 18.3.8; prefixes cannot be declined."""
+        return self._give_up(client, effects, BindingStatus.ABANDONED)
+
+    def _give_up(self, client: Client, effects: Effects, status: BindingStatus) -> tuple[MessageType, Parts] | None:
+        parts = [status_option(StatusCode.SUCCESS)]
+        given_up = []
+        now_utc = client.now.utc
+        until = now_utc + self.settings.decline_time_s if status is BindingStatus.ABANDONED else now_utc
+        for ia in client.message.ias:
+            if status is BindingStatus.ABANDONED and ia.code != IaNa.code:
+                continue
+            held = self.allocator.held_by(client, ia)
+            if not held:
+                unknown = Decision(ia, status=StatusCode.NO_BINDING)
+                parts.append(write_ia(client, unknown, 0, 0))
+            for lease in held:
+                if lease.key in ia.asked:
+                    given_up.append(lease.key)
+                    ended = lease._replace(
+                        status=status,
+                        start_time_of_state=now_utc,
+                        client_last_transaction_time=now_utc,
+                        expiration_time=until,
+                    )
+                    effects.commit.append(self.table.put(ended))
+        self._note_answer(MessageType.REPLY, client, [], effects, status.name, given_up)
+        return MessageType.REPLY, parts
+
+    def _information_request(self, client: Client, effects: Effects) -> tuple[MessageType, Parts] | None:
+        """RFC 9915 18.3.6."""
+        self._note_answer(MessageType.REPLY, client, [], effects)
+        return MessageType.REPLY, [self.policy.options_for(client, None)]
+
+    # -- what they share
+
+    def _describe(self, type_: MessageType, client: Client, decisions: list[Decision], effects: Effects) -> Parts:
+        """Encode the decisions and the options that go with them, and note both."""
+        t1, t2 = renewal_times(decisions)
+        self._note_answer(type_, client, decisions, effects)
+        homes = [told.home for decision in decisions for told in decision.told if told.home]
+        parts = [write_ia(client, decision, t1, t2) for decision in decisions]
+        parts.append(self.policy.options_for(client, homes[0] if homes else None))
+        return parts
+
+    def _commit(self, client: Client, decisions: list[Decision], effects: Effects) -> None:
+        """Record what the decisions grant: from here on it is promised."""
+        t1, t2 = renewal_times(decisions)
+        details = details_of(client)
+        for decision in decisions:
+            for told in decision.granted:
+                before = self.table.get(told.key)
+                lease = _granted(client, decision.ia.iaid, told, (t1, t2), details, before)
+                effects.commit.append(self.table.put(lease))
+                self.offers.drop(told.key)
+                if before is None or before.status not in TIMED:
+                    self._watch_pool(told.home, effects)
+
+    def _watch_pool(self, home: Home | None, effects: Effects) -> None:
+        """Note once that a pool has become low, and again only after it was not."""
+        if home is None or home.pool is None:
+            return
+        first = home.pool.range.first
+        pool = self.table.pool_of(first << 8)
+        if pool is None:
+            return
+        if pool.in_use * 100 < pool.size * POOL_LOW_PERCENT:
+            self._low_pools.discard(first)
+        elif first not in self._low_pools:
+            self._low_pools.add(first)
+            effects.note("pool-low", "warning", pool=home.pool.where, in_use=pool.in_use, size=pool.size)
+
+    def _note_answer(
+        self,
+        type_: MessageType,
+        client: Client,
+        decisions: list[Decision],
+        effects: Effects,
+        status: str = "",
+        given_up: list[int] | None = None,
+    ) -> None:
+        """Note the answer to one message: one line of the log."""
+        effects.note(
+            "answered",
+            "debug" if type_ is MessageType.ADVERTISE else "info",
+            type=client.message.type,
+            reply=type_,
+            transaction_id=client.message.transaction_id,
+            duid=client.duid,
+            link=client.place.name if client.place else "",
+            relays=client.relays,
+            decisions=decisions,
+            status=status,
+            given_up=given_up or (),
+        )
+
+
+def _granted(
+    client: Client, iaid: int, told: Told, times: tuple[int, int], details: bytes, before: Lease | None
+) -> Lease:
+    """Make the lease that records what the client is told."""
+    now_utc = client.now.utc
+    goes_on = before is not None and before.status == BindingStatus.ACTIVE and before.duid == client.duid
+    return Lease(
+        key=told.key,
+        status=BindingStatus.ACTIVE,
+        duid=client.duid,
+        iaid=iaid,
+        start_time_of_state=before.start_time_of_state if before is not None and goes_on else now_utc,
+        client_last_transaction_time=now_utc,
+        expiration_time=FOREVER if told.valid_s == FOREVER else now_utc + told.valid_s,
+        preferred_s=told.preferred_s,
+        valid_s=told.valid_s,
+        t1_s=times[0],
+        t2_s=times[1],
+        details=details or (before.details if before is not None and before.duid == client.duid else b""),
+    )

@@ -1,0 +1,211 @@
+"""What an operator may ask of the server and its leases. Results are values as JSON has them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from ipaddress import AddressValueError, IPv6Network
+from itertools import count
+from typing import Any
+
+from tandem.effects.effects import Effects
+from tandem.effects.now import Now
+from tandem.lease.lease import FOREVER, BindingStatus, Lease, is_held, key_of, show_key
+from tandem.server.engine import Engine
+from tandem.server.explain import IA_NAMES, explain, why_lease
+from tandem.wire.option import read_options
+from tandem.wire.options import ClientFqdn
+from tandem.wire.reader import Reader
+from tandem.wire.text import read_octets, show_octets
+
+LISTINGS_MAX = 4
+"""Lists that are being read page by page at the same time; the oldest is given up."""
+EXAMINED_PER_PAGE = 2000
+
+Arguments = Mapping[str, Any]
+
+
+class CommandError(Exception):
+    """The command cannot be obeyed; the message is a sentence for the operator."""
+
+
+class Operator:
+    """Obeys commands by name. Each does a bounded amount of work."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._listings: dict[int, Iterator[int]] = {}
+        self._tickets = count(1)
+        self._commands: dict[str, Callable[[Now, Arguments, Effects], Any]] = {
+            "status": self._status,
+            "lease-list": self._list,
+            "lease-show": self._show,
+            "lease-release": self._release,
+            "explain": self._explain,
+        }
+
+    def obey(self, now: Now, name: str, arguments: Arguments, effects: Effects) -> Any:
+        """Do what is asked and give the result. CommandError says why not."""
+        command = self._commands.get(name)
+        if command is None:
+            known = ", ".join(sorted(self._commands))
+            raise CommandError(f"There is no command {name!r}; there are {known}.")
+        return command(now, arguments, effects)
+
+    def _status(self, now: Now, _arguments: Arguments, _effects: Effects) -> Any:
+        settings, table = self._engine.settings, self._engine.table
+        return {
+            "server": settings.server,
+            "duid": show_octets(self._engine.duid),
+            "time": now.utc,
+            "leases-known": len(table),
+            "relationships": [],
+            "links": [
+                {
+                    "name": link.name,
+                    "subnets": [subnet.name for subnet in link.subnets],
+                    "pools": [self._pool(pool.where) for subnet in link.subnets for pool in subnet.pools],
+                }
+                for link in settings.links
+            ],
+        }
+
+    def _pool(self, where: str) -> dict[str, Any]:
+        subnets = (subnet for link in self._engine.settings.links for subnet in link.subnets)
+        settings = next(pool for subnet in subnets for pool in subnet.pools if pool.where == where)
+        pool = self._engine.table.pool_of(settings.range.first << 8)
+        first, last, length = settings.range
+        return {
+            "where": where,
+            "first": show_key(key_of(first, length)),
+            "last": show_key(key_of(last, length)),
+            "size": pool.size if pool else 0,
+            "in-use": pool.in_use if pool else 0,
+            "remembered": len(pool.ended) if pool else 0,
+        }
+
+    def _list(self, now: Now, arguments: Arguments, _effects: Effects) -> Any:
+        """Give one page. `next`, if not null, is the argument `from` that asks for the next one."""
+        wanted = _filters(arguments)
+        token = arguments.get("from")
+        keys = self._listings.pop(token, None) if isinstance(token, int) else None
+        if token is not None and keys is None:
+            raise CommandError("That list is no longer open; begin it again.")
+        if keys is None:
+            keys = iter(self._engine.table.keys())
+        found, more = [], False
+        for examined, key in enumerate(keys, 1):
+            lease = self._engine.table.get(key)
+            if lease is not None and wanted(lease):
+                found.append(describe(lease, now.utc))
+            if examined == EXAMINED_PER_PAGE:
+                more = True
+                break
+        return {"leases": found, "next": self._keep(keys) if more else None}
+
+    def _keep(self, keys: Iterator[int]) -> int:
+        if len(self._listings) >= LISTINGS_MAX:
+            del self._listings[min(self._listings)]
+        token = next(self._tickets)
+        self._listings[token] = keys
+        return token
+
+    def _show(self, now: Now, arguments: Arguments, _effects: Effects) -> Any:
+        return describe(self._find(arguments), now.utc)
+
+    def _release(self, now: Now, arguments: Arguments, effects: Effects) -> Any:
+        """End a lease as if its client had released it. The client is not told."""
+        lease = self._find(arguments)
+        if lease.status not in (BindingStatus.ACTIVE, BindingStatus.ABANDONED):
+            raise CommandError(f"{show_key(lease.key)} is not held: it is {_status_name(lease)}.")
+        status = BindingStatus.RELEASED if lease.status == BindingStatus.ACTIVE else BindingStatus.FREE
+        ended = lease._replace(status=status, start_time_of_state=now.utc, expiration_time=now.utc)
+        effects.commit.append(self._engine.table.put(ended))
+        effects.note("lease-released-by-operator", "warning", key=lease.key, duid=lease.duid)
+        return describe(ended, now.utc)
+
+    def _explain(self, now: Now, arguments: Arguments, _effects: Effects) -> Any:
+        address = arguments.get("lease")
+        if address is not None:
+            key = _read_key(address)
+            lease = self._engine.table.get(key)
+            return {
+                "where": why_lease(self._engine, key >> 8, key & 0xFF),
+                "lease": describe(lease, now.utc) if lease else None,
+            }
+        return explain(self._engine, now, _read_duid(arguments.get("duid")), arguments.get("link"))
+
+    def _find(self, arguments: Arguments) -> Lease:
+        key = _read_key(arguments.get("lease"))
+        lease = self._engine.table.get(key)
+        if lease is None:
+            raise CommandError(f"Nothing is known of a lease {show_key(key)}.")
+        return lease
+
+
+def describe(lease: Lease, now_utc: int) -> dict[str, Any]:
+    """Give a lease as JSON has it; absolute times in UTC seconds, null for never."""
+    return {
+        "lease": show_key(lease.key),
+        "type": IA_NAMES[lease.ia_code],
+        "status": _status_name(lease),
+        "held": is_held(lease, now_utc),
+        "duid": show_octets(lease.duid),
+        "iaid": lease.iaid,
+        "start-time-of-state": lease.start_time_of_state,
+        "client-last-transaction-time": lease.client_last_transaction_time,
+        "expiration-time": None if lease.expiration_time == FOREVER else lease.expiration_time,
+        "preferred-lifetime": lease.preferred_s,
+        "valid-lifetime": lease.valid_s,
+        "fqdn": _fqdn(lease),
+    }
+
+
+def _fqdn(lease: Lease) -> str | None:
+    try:
+        described = read_options(Reader(lease.details))
+    except ValueError:  # kept as the client said it
+        return None
+    return next((each.name for each in described if isinstance(each, ClientFqdn)), None)
+
+
+def _status_name(lease: Lease) -> str:
+    return BindingStatus(lease.status).name.replace("_", "-")
+
+
+def _filters(arguments: Arguments) -> Callable[[Lease], bool]:
+    """Make a test of a lease from the filters `status`, `duid` and `within`, all of which must hold."""
+    tests: list[Callable[[Lease], bool]] = []
+    status = arguments.get("status")
+    if status is not None:
+        try:
+            wanted = BindingStatus[str(status).upper().replace("-", "_")]
+        except KeyError:
+            raise CommandError(f"{status!r} is not a binding status, such as ACTIVE or EXPIRED.") from None
+        tests.append(lambda lease: lease.status == wanted)
+    if arguments.get("duid") is not None:
+        duid = _read_duid(arguments["duid"])
+        tests.append(lambda lease: lease.duid == duid)
+    if arguments.get("within") is not None:
+        key = _read_key(arguments["within"])
+        first = key >> 8
+        last = first + (1 << 128 - (key & 0xFF)) - 1
+        tests.append(lambda lease: first <= lease.key >> 8 <= last)
+    return lambda lease: all(test(lease) for test in tests)
+
+
+def _read_key(text: Any) -> int:
+    try:
+        network = IPv6Network(str(text))
+    except (AddressValueError, ValueError):
+        raise CommandError(f"{text!r} is not an IPv6 address or prefix, such as 2001:db8::1.") from None
+    return key_of(int(network.network_address), network.prefixlen)
+
+
+def _read_duid(text: Any) -> bytes:
+    try:
+        duid = read_octets(str(text))
+    except ValueError:
+        duid = b""
+    if not duid:
+        raise CommandError(f"{text!r} is not a DUID, such as 00:03:00:01:02:00:5e:10:00:01.")
+    return duid

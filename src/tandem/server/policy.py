@@ -1,0 +1,137 @@
+"""Which configured options an answer carries: those asked for, from the narrowest scope that has them.
+
+Encoded once when the configuration is loaded; the joined octets of each combination are kept.
+"""
+
+from __future__ import annotations
+
+from tandem.effects.settings import OptionSet, PoolSettings, Reservation, Settings, SubnetSettings
+from tandem.server.client import Client
+from tandem.server.places import Home
+from tandem.wire.message import MessageType
+from tandem.wire.option import write_option
+from tandem.wire.options import (
+    ClientFqdn,
+    InformationRefreshTime,
+    PrefixExclude,
+    RelaySuppliedOptions,
+)
+from tandem.wire.reader import index_options
+from tandem.wire.received import body_of
+
+COMBINATIONS_MAX = 4096
+FQDN_SERVER_OVERRIDES = 0x02  # RFC 4704 4.1, the O bit
+FQDN_NO_UPDATE = 0x04  # the N bit
+
+Combination = tuple[SubnetSettings | None, PoolSettings | None, Reservation | None, bytes, bool]
+
+
+class Policy:
+    """Answers "which options" for one loaded configuration."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._joined: dict[Combination, bytes] = {}
+
+    def options_for(self, client: Client, home: Home | None) -> bytes:
+        """Give the encoded options that the client asked for (RFC 9915 18.3, 21.7). `home` is its first lease's."""
+        subnet = home.subnet if home else client.place.subnets[0] if client.place else None
+        is_information = client.message.type == MessageType.INFORMATION_REQUEST
+        combination = (
+            subnet,
+            home.pool if home else None,
+            client.reservation,
+            client.message.requested,
+            is_information,
+        )
+        joined = self._joined.get(combination)
+        if joined is None:
+            if len(self._joined) >= COMBINATIONS_MAX:
+                self._joined.clear()
+            joined = self._joined[combination] = self._join(combination)
+        if client.relays:
+            joined += self._supplied_by_relays(client, self._effective(combination))
+        return joined + _fqdn(client)
+
+    def _join(self, combination: Combination) -> bytes:
+        effective = self._effective(combination)
+        *_, requested, is_information = combination
+        codes = dict.fromkeys(codes_in(requested))
+        if not is_information:
+            codes.pop(InformationRefreshTime.code, None)  # RFC 9915 21.23
+        return b"".join(effective[code] for code in codes if code in effective)
+
+    def _effective(self, combination: Combination) -> OptionSet:
+        subnet, pool, reservation, _, _ = combination
+        return {
+            **(subnet.options if subnet else self._settings.options),
+            **(pool.options if pool else {}),
+            **(reservation.options if reservation else {}),
+        }
+
+    def _supplied_by_relays(self, client: Client, effective: OptionSet) -> bytes:
+        """Give what relays supply and we have no value for; the innermost relay goes first (RFC 6422 section 6)."""
+        wanted = self._settings.relay_supplied.intersection(codes_in(client.message.requested))
+        found: dict[int, bytes] = {}
+        data = client.message.data
+        for relay in reversed(client.relays) if wanted else ():
+            for code, start, end in relay.options:
+                if code == RelaySuppliedOptions.code:
+                    for inner, body, body_end in index_options(data, start, end):
+                        if inner in wanted and inner not in effective:
+                            found.setdefault(inner, data[body - 4 : body_end])
+        return b"".join(found.values())
+
+
+def codes_in(requested: bytes) -> list[int]:
+    """Give the codes in the body of an Option Request option; a last odd octet is ignored."""
+    return [requested[at] << 8 | requested[at + 1] for at in range(0, len(requested) - 1, 2)]
+
+
+def wants(client: Client, code: int) -> bool:
+    """Say whether the client asked for the option."""
+    return code in codes_in(client.message.requested)
+
+
+def exclude_option(client: Client, key: int, home: Home) -> bytes:
+    """Give the Prefix Exclude option of a delegated prefix, nothing unless there is one and it was asked for."""
+    exclude = home.pool.exclude if home.pool else None
+    if client.reservation is not None and key in client.reservation.keys:
+        exclude = client.reservation.exclude
+    if exclude is None or not wants(client, PrefixExclude.code):
+        return b""
+    return encode_exclude(exclude, key & 0xFF)
+
+
+def encode_exclude(exclude: tuple[int, int], delegated_length: int) -> bytes:
+    """Encode a prefix to exclude, given relative to the delegated one (RFC 6603 4.2).
+
+    The bits between the two lengths follow, from the left, filled up with zeros.
+    """
+    address, length = exclude
+    bits = length - delegated_length
+    octets = (bits + 7) // 8
+    subnet_id = (address >> (128 - length)) & ((1 << bits) - 1)
+    body = bytes((length,)) + (subnet_id << (octets * 8 - bits)).to_bytes(octets, "big")
+    return write_option(PrefixExclude.code, body)
+
+
+def _fqdn(client: Client) -> bytes:
+    """Answer the client's FQDN, if it asked for that: its reserved name, or its own; no DNS update is done."""
+    if not wants(client, ClientFqdn.code):
+        return b""
+    sent = client.message.body(ClientFqdn.code)
+    hostname = client.reservation.hostname if client.reservation else None
+    if not sent and hostname is None:
+        return b""
+    wished_flags = sent[0] if sent else 0
+    flags = FQDN_NO_UPDATE | (FQDN_SERVER_OVERRIDES if wished_flags & 1 else 0)
+    if hostname is not None:
+        return write_option(ClientFqdn.code, ClientFqdn(flags, hostname).body())
+    return write_option(ClientFqdn.code, bytes((flags,)) + (sent or b"")[1:])
+
+
+def details_of(client: Client) -> bytes:
+    """Give what is worth remembering of the client with its leases: its FQDN, as it said it."""
+    sent = body_of(client.message.data, client.message.options, ClientFqdn.code)
+    return b"" if not sent else write_option(ClientFqdn.code, sent)

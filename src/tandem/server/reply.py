@@ -1,0 +1,100 @@
+"""Builds the octets of answers, and wraps them for the relays they go back through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from struct import Struct
+
+from tandem.lease.lease import address_of
+from tandem.server.bindings import STATUS_TEXTS, Decision
+from tandem.server.client import Client
+from tandem.server.policy import codes_in, exclude_option
+from tandem.wire.message import RELAY_HEADER, MessageType
+from tandem.wire.option import write_option
+from tandem.wire.options import (
+    ClientId,
+    IaAddress,
+    IaNa,
+    IaPrefix,
+    InterfaceId,
+    RelayMessage,
+    RelayPort,
+    Status,
+    StatusCode,
+)
+from tandem.wire.received import Relay
+
+ECHO_REQUEST = 43  # RFC 4994: options that the relay wants back
+IA = Struct("!HHIII")
+IA_ADDRESS = Struct("!HH16sII")
+IA_PREFIX = Struct("!HHIIB16s")
+
+
+def status_option(status: StatusCode, text: str = "") -> bytes:
+    """Encode a Status Code option with its usual text, or another."""
+    return write_option(Status.code, Status(status, text or STATUS_TEXTS[status]).body())
+
+
+def write_client_message(type_: MessageType, client: Client, server_id: bytes, parts: Iterable[bytes]) -> bytes:
+    """Build an Advertise or Reply to the client's message; `server_id` and `parts` are encoded options."""
+    message = client.message
+    client_id = message.client_id
+    return b"".join(
+        (
+            bytes((type_,)),
+            message.transaction_id,
+            write_option(ClientId.code, client_id) if client_id else b"",
+            server_id,
+            *parts,
+        )
+    )
+
+
+def write_ia(client: Client, decision: Decision, t1: int, t2: int) -> bytes:
+    """Encode what an identity association is told; without a lease that lives, T1 and T2 are 0."""
+    body = b"".join(
+        _write_address(told.key, told.preferred_s, told.valid_s)
+        if decision.ia.code == IaNa.code
+        else _write_prefix(
+            told.key,
+            told.preferred_s,
+            told.valid_s,
+            exclude_option(client, told.key, told.home) if told.home else b"",
+        )
+        for told in decision.told
+    )
+    if decision.status is not StatusCode.SUCCESS:
+        body += status_option(decision.status)
+    if not any(told.valid_s for told in decision.told):
+        t1 = t2 = 0
+    return IA.pack(decision.ia.code, 12 + len(body), decision.ia.iaid, t1, t2) + body
+
+
+def _write_address(key: int, preferred_s: int, valid_s: int) -> bytes:
+    return IA_ADDRESS.pack(IaAddress.code, 24, address_of(key), preferred_s, valid_s)
+
+
+def _write_prefix(key: int, preferred_s: int, valid_s: int, exclude: bytes) -> bytes:
+    size = 25 + len(exclude)
+    return IA_PREFIX.pack(IaPrefix.code, size, preferred_s, valid_s, key & 0xFF, address_of(key)) + exclude
+
+
+def wrap(data: bytes, relays: list[Relay], answer: bytes) -> bytes:
+    """Wrap an answer in a Relay-reply for each relay that the question came through (RFC 9915 19.3).
+
+    `data` is the datagram that the relays' options are indexed in. Echoed are the Interface-Id (18.3.10), the
+    relay's source port (RFC 8357 5.2) and whatever the relay asks to have echoed (RFC 4994).
+    """
+    for relay in reversed(relays):
+        header = RELAY_HEADER.pack(MessageType.RELAY_REPL, relay.hop_count, relay.link_address, relay.peer_address)
+        answer = b"".join((header, _echoed(data, relay), write_option(RelayMessage.code, answer)))
+    return answer
+
+
+def _echoed(data: bytes, relay: Relay) -> bytes:
+    echoed = {InterfaceId.code, RelayPort.code}
+    for code, start, end in relay.options:
+        if code == ECHO_REQUEST:
+            echoed.update(codes_in(data[start:end]))
+    echoed.discard(RelayMessage.code)
+    return b"".join(data[start - 4 : end] for code, start, end in relay.options if code in echoed)

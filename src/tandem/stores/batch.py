@@ -1,0 +1,55 @@
+"""A batch of changes as octets with a checksum: what a store appends for each commit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from struct import Struct
+from zlib import crc32
+
+from tandem.lease.change import Change, Fact, Put
+
+KEY_OCTETS = 17
+PUT = 1
+FORGET = 2
+FACT = 3
+HEADER = Struct(f"!B{KEY_OCTETS}sH")
+"""Kind, key (for a fact the size of its name, and nothing behind it), and the size of what follows."""
+
+
+class BatchDamagedError(ValueError):
+    """The octets are not what was written."""
+
+
+def write_batch(batch: Sequence[Change]) -> bytes:
+    """Give the changes as octets, a CRC-32 of them in front."""
+    parts = []
+    for change in batch:
+        if isinstance(change, Put):
+            record = change.record
+            kind = FORGET if record is None else PUT
+            record = record or b""
+            parts.append(HEADER.pack(kind, change.key.to_bytes(KEY_OCTETS, "big"), len(record)))
+            parts.append(record)
+        else:
+            name = change.name.encode()
+            parts.append(HEADER.pack(FACT, len(name).to_bytes(KEY_OCTETS, "big"), len(name) + len(change.value)))
+            parts += (name, change.value)
+    data = b"".join(parts)
+    return crc32(data).to_bytes(4, "big") + data
+
+
+def read_batch(data: bytes) -> Iterator[Change]:
+    """Read what `write_batch` gave. BatchDamagedError if it is not that."""
+    if len(data) < 4 or crc32(data[4:]) != int.from_bytes(data[:4], "big"):
+        raise BatchDamagedError("a batch's checksum is wrong")
+    at = 4
+    while at < len(data):
+        kind, key_octets, size = HEADER.unpack_from(data, at)
+        at += HEADER.size
+        body = data[at : at + size]
+        at += size
+        key = int.from_bytes(key_octets, "big")
+        if kind == FACT:
+            yield Fact(body[:key].decode(), body[key:])
+        else:
+            yield Put(key, None if kind == FORGET else body)

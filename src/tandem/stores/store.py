@@ -1,0 +1,36 @@
+"""What any store promises. `tests/contract/test_store.py` tries every back end against it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from tandem.lease.change import Change
+
+
+class StoreError(Exception):
+    """The store cannot be used; the message says what, where and what to do."""
+
+
+class StoreFull(Exception):
+    """Nothing was stored, since there is no room or no right to write. The batch may be tried again."""
+
+
+class StoreBroken(Exception):
+    """A sync failed: what is on disk is not known any more. Never to be retried."""
+
+
+class Store(Protocol):
+    """Keeps changes. Used by one thread at a time."""
+
+    def load(self) -> Iterable[Change]:
+        """Give all that is kept, the later of two changes to one lease or fact last. StoreError if it is damaged."""
+
+    def commit(self, batch: Sequence[Change]) -> None:
+        """Keep the changes, all or none; returns once they are durable. StoreFull or StoreBroken if not."""
+
+    def tidy(self) -> bool:
+        """Do a small piece of housekeeping, for when there is nothing to commit; say whether there is more."""
+
+    def close(self) -> None:
+        """Give back what the store holds. What was committed stays."""

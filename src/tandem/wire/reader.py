@@ -1,0 +1,66 @@
+"""A cursor over octets that cannot pass its end; the one place where a length is honoured."""
+
+from __future__ import annotations
+
+DEPTH_MAX = 8  # options in options: an IA holds a lease, a lease holds options, and there is room to spare
+
+
+class WireError(ValueError):
+    """The peer sent octets that do not follow the format."""
+
+
+class Reader:
+    """Reads `data` from the front. Leftovers are an error at `done`, over-nesting an error at `sub`."""
+
+    __slots__ = ("at", "data", "depth", "end")
+
+    def __init__(self, data: bytes, depth: int = 0) -> None:
+        self.data = data
+        self.at = 0
+        self.end = len(data)
+        self.depth = depth
+
+    def sub(self, size: int) -> Reader:
+        """Give a reader of the next `size` octets, one level deeper. WireError if that is too deep."""
+        if self.depth == DEPTH_MAX:
+            raise WireError(f"options are nested deeper than {DEPTH_MAX}")
+        return Reader(self.take(size), self.depth + 1)
+
+    def take(self, size: int) -> bytes:
+        """Give the next `size` octets. WireError if fewer are left."""
+        at, to = self.at, self.at + size
+        if to > self.end:
+            raise WireError(f"need {size} octets at {at}, have {self.end - at}")
+        self.at = to
+        return self.data[at:to]
+
+    def uint(self, size: int) -> int:
+        """Give the next `size` octets as an unsigned integer in network byte order."""
+        return int.from_bytes(self.take(size), "big")
+
+    def rest(self) -> bytes:
+        """Give all that is left."""
+        return self.take(self.end - self.at)
+
+    def done(self) -> None:
+        """Refuse leftovers: WireError unless everything was read."""
+        if self.at != self.end:
+            raise WireError(f"{self.end - self.at} octets left over at {self.at}")
+
+
+def index_options(data: bytes, at: int, end: int) -> list[tuple[int, int, int]]:
+    """List the options in data[at:end] as (code, start of body, end of body), decoding nothing.
+
+    Raises WireError when an option's length passes `end` (RFC 9915 21.1).
+    """
+    found = []
+    while at < end:
+        body = at + 4
+        if body > end:
+            raise WireError(f"an option's header is cut off at {at}")
+        to = body + (data[at + 2] << 8 | data[at + 3])
+        if to > end:
+            raise WireError(f"option {data[at] << 8 | data[at + 1]} at {at} passes the end by {to - end} octets")
+        found.append((data[at] << 8 | data[at + 1], body, to))
+        at = to
+    return found
