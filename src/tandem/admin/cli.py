@@ -80,6 +80,8 @@ def check(file: File, server: ServerName = None) -> None:
         loaded = load(file, server or names[0])
     except ConfigError as error:
         fail(*error.problems)
+    if loaded.complaints:
+        fail(*loaded.complaints)
     typer.echo(f"{file} is good. Servers: {', '.join(names)}.")
     if server is not None or len(names) == 1:
         print_settings(loaded.settings)

@@ -98,9 +98,9 @@ def print_settings(settings: Settings) -> None:
                 f"{len(subnet.options)} options, {len(subnet.reservations)} reservations"
             )
             for pool in subnet.pools:
-                first, last, length = pool.range
+                first, _, length = pool.range
                 console.print(
-                    f"    {show_key(key_of(first, length))} to {show_key(key_of(last, length))}: "
+                    f"    {show_key(key_of(first, length))} to {show_key(key_of(pool.range.last_start, length))}: "
                     f"{_count(pool.range.size)} leases",
                     markup=False,
                 )

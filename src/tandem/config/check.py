@@ -25,6 +25,22 @@ def contradictions(file: File) -> Iterator[Problem]:
     yield from _reserved_twice(file)
 
 
+def nobodys(file: File) -> Iterator[Problem]:
+    """Give the subnets that say no server although there are several.
+
+    That is an error in the file, but one that can be served through: the first server has them, so that never two
+    servers give out the same pool without knowing of each other.
+    """
+    if len(file.server) > 1:
+        first = next(iter(file.server))
+        for number, subnet in enumerate(file.subnet):
+            if subnet.server is None and subnet.failover is None:
+                text = (
+                    f"say server = NAME or failover = NAME, since there are several; until then only {first} serves it"
+                )
+                yield Problem(("subnet", number), text)
+
+
 def _references(file: File) -> Iterator[Problem]:
     for name, failover in file.failover.items():
         yield Problem(("failover", name), "failover is not in this version yet; take the table out")
@@ -40,8 +56,6 @@ def _references(file: File) -> Iterator[Problem]:
             yield Problem((*at, "server"), f"there is no [server.{subnet.server}]")
         if subnet.server is not None and subnet.failover is not None:
             yield Problem((*at, "server"), "a subnet has either server or failover")
-        if len(file.server) > 1 and subnet.server is None and subnet.failover is None:
-            yield Problem(at, "say which server it is for: server = NAME or failover = NAME, since there are several")
         if subnet.interface is not None and subnet.interface not in known:
             yield Problem((*at, "interface"), f"no server lists {subnet.interface!r} in its interfaces")
     for name, server in file.server.items():

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from tandem.config import model
-from tandem.config.check import contradictions, effective_lifetimes
+from tandem.config.check import contradictions, effective_lifetimes, nobodys
 from tandem.config.lines import Lines
 from tandem.config.problems import ConfigError, Problem, show_location
 from tandem.effects.settings import (
@@ -37,6 +37,8 @@ class Loaded:
     server: model.Server
     settings: Settings
     log: model.Log
+    complaints: tuple[str, ...]
+    """What is wrong with the file, but does not keep the server from serving."""
 
     @property
     def endpoints(self) -> list[tuple[str, int]]:
@@ -53,7 +55,8 @@ def load(path: Path, name: str | None) -> Loaded:
     chosen = name if name is not None else next(iter(file.server))
     if chosen not in file.server:
         raise ConfigError([f"The file has no [server.{chosen}]; it has {', '.join(sorted(file.server))}."])
-    return Loaded(chosen, file.server[chosen], _settings(file, chosen, text), file.log)
+    complaints = _sorted_sentences(list(nobodys(file)), Lines(text))
+    return Loaded(chosen, file.server[chosen], _settings(file, chosen, text), file.log, tuple(complaints))
 
 
 def read_text(path: Path) -> str:
@@ -109,7 +112,7 @@ def _settings(file: model.File, name: str, text: str) -> Settings:
     )
     grouped: dict[str, list[SubnetSettings]] = {}
     for number, subnet in enumerate(file.subnet):
-        if subnet.server in (None, name):
+        if name == (subnet.server or next(iter(file.server))):
             made = _subnet(file, number, general, local_names)
             link = subnet.shared_network or made.interface or made.name
             grouped.setdefault(link, []).append(made)

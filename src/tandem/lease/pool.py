@@ -23,7 +23,7 @@ SCAN_MAX = 4096
 
 
 class Range(NamedTuple):
-    """All prefixes of one length from `first` to `last`, both numbers of 128 bits; length 128 for addresses."""
+    """All prefixes of one length in the addresses `first` to `last`, numbers of 128 bits; length 128 for addresses."""
 
     first: int
     last: int
@@ -33,6 +33,11 @@ class Range(NamedTuple):
     def unit(self) -> int:
         """How far two neighbours are apart."""
         return 1 << (ADDRESS_LENGTH - self.length)
+
+    @property
+    def last_start(self) -> int:
+        """The first address of the last lease."""
+        return self.first + (self.size - 1) * self.unit
 
     @property
     def size(self) -> int:

@@ -79,6 +79,8 @@ class Runtime:
         if beat_s is not None:
             self._beat(beat_s)
         notify("READY=1")
+        for complaint in self._loaded.complaints:
+            self._log.say("file-complaint", "warning", why=complaint)
         self._log.say("serving", server=self._loaded.name, version=__version__, file=str(self._path), pid=os.getpid())
         try:
             await self._stopped

@@ -73,11 +73,11 @@ class Operator:
         subnets = (subnet for link in self._engine.settings.links for subnet in link.subnets)
         settings = next(pool for subnet in subnets for pool in subnet.pools if pool.where == where)
         pool = self._engine.table.pool_of(settings.range.first << 8)
-        first, last, length = settings.range
+        first, _, length = settings.range
         return {
             "where": where,
             "first": show_key(key_of(first, length)),
-            "last": show_key(key_of(last, length)),
+            "last": show_key(key_of(settings.range.last_start, length)),
             "size": pool.size if pool else 0,
             "in-use": pool.in_use if pool else 0,
             "remembered": len(pool.ended) if pool else 0,
