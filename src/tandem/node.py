@@ -7,9 +7,11 @@ from typing import NamedTuple
 
 from tandem.effects.effects import Answer, Effects
 from tandem.effects.events import Command, Datagram, Disk, Event, Interfaces, Reload
-from tandem.effects.now import Now
+from tandem.effects.lapse import LapseClock
+from tandem.effects.now import Moment, Now
 from tandem.effects.rules import Rules
 from tandem.effects.settings import Settings
+from tandem.lease.lease import FOREVER
 from tandem.lease.table import LeaseTable
 from tandem.server.engine import Engine
 from tandem.server.expiry import end_leases
@@ -30,7 +32,7 @@ class Node:
     """A server. `handle` is its only door."""
 
     def __init__(self, settings: Settings, identity: Identity, table: LeaseTable, now: Now) -> None:
-        self._born = now
+        self._lapse = LapseClock(now)
         self._table = table
         self.handling: Datagram | None = None
         """The datagram being answered; if `handle` raises, the one to blame."""
@@ -38,6 +40,7 @@ class Node:
         self._operator = Operator(self._engine)
         self._disk = Disk(True, "")
         self._clock_is_behind = False
+        self._longest_promise_s = 0
         self._use_pools(settings)
 
     def handle(self, now: Now, events: Sequence[Event]) -> Effects:
@@ -46,16 +49,17 @@ class Node:
         Bounded work; what is left over is done at the `wake` that is asked for.
         """
         effects = Effects()
-        self._watch_clock(now, effects)
+        moment = self._lapse.moment(now, self._longest_promise_s)
+        self._watch_clock(moment, effects)
         rules = self._rules()
-        more = rules.may_answer and end_leases(self._table, self._expiry_utc(now), effects)
+        more = rules.may_answer and end_leases(self._table, moment.lapse_utc, effects)
         for event in events:
             match event:
                 case Datagram():
                     self.handling = event
-                    self._engine.receive(now, event, rules, effects)
+                    self._engine.receive(moment, event, rules, effects)
                 case Command():
-                    self._obey(now, event, effects)
+                    self._obey(moment, event, effects)
                 case Disk():
                     self._disk = event
                     rules = self._rules()
@@ -65,10 +69,10 @@ class Node:
                     self._use_pools(event.settings)
                     self._engine.use(event.settings)
         self.handling = None
-        effects.wake = self._next_wake(now, more)
+        effects.wake = self._next_wake(moment, more)
         return effects
 
-    def _obey(self, now: Now, command: Command, effects: Effects) -> None:
+    def _obey(self, now: Moment, command: Command, effects: Effects) -> None:
         try:
             result = self._operator.obey(now, command.name, command.arguments, effects)
         except CommandError as error:
@@ -83,7 +87,7 @@ class Node:
             return Rules(False, "clock")
         return Rules()
 
-    def _watch_clock(self, now: Now, effects: Effects) -> None:
+    def _watch_clock(self, now: Moment, effects: Effects) -> None:
         """Do not serve while UTC is behind what was promised by it already."""
         behind = now.utc + CLOCK_STEP_MAX_S < self._table.newest_time
         if behind and not self._clock_is_behind:
@@ -92,21 +96,19 @@ class Node:
             effects.note("clock-right", "warning")
         self._clock_is_behind = behind
 
-    def _expiry_utc(self, now: Now) -> int:
-        """Give the UTC that leases end by: a clock that jumps ahead ends none early."""
-        return min(now.utc, self._born.utc + int(now.mono - self._born.mono))
-
-    def _next_wake(self, now: Now, more: bool) -> float | None:
+    def _next_wake(self, now: Moment, more: bool) -> float | None:
         if more:
             return now.mono
         deadline = self._table.next_deadline()
         if deadline is None:
             return None
-        return now.mono + max(1, deadline - self._expiry_utc(now))
+        return now.mono + max(1, deadline - now.lapse_utc)
 
     def _use_pools(self, settings: Settings) -> None:
         """Lay the configured pools over the table, each without what is reserved in it."""
         subnets = [subnet for link in settings.links for subnet in link.subnets]
+        finite_s = [each.lifetimes.valid_s for each in subnets if each.lifetimes.valid_s != FOREVER]
+        self._longest_promise_s = max(self._longest_promise_s, settings.decline_time_s, *finite_s, 0)
         reserved = [
             (key >> 8, (key >> 8) + (1 << 128 - (key & 0xFF)) - 1)
             for subnet in subnets

@@ -29,7 +29,8 @@ class ControlClient:
             self._socket.connect(str(self._path))
         except FileNotFoundError:
             raise CommandFailed(
-                f"No server has its control socket at {self._path}. Is it running? --state-dir or --socket names another."
+                f"No server has its control socket at {self._path}. Is it running? "
+                "--state-dir or --socket names another."
             ) from None
         except ConnectionRefusedError:
             raise CommandFailed(f"{self._path} was left behind by a server that no longer runs.") from None

@@ -6,7 +6,18 @@ from typing import NamedTuple
 
 
 class Now(NamedTuple):
-    """Two clocks: `mono` for timers, in seconds, never going back; `utc` for lifetimes, and it may step."""
+    """What the clocks of the machine say: `mono` for timers, in seconds, never going back; `utc` may step."""
 
     mono: float
     utc: int
+
+
+class Moment(NamedTuple):
+    """Now, as the engines see it. `lapse_utc` is the UTC that leases end by: it never runs ahead of real time.
+
+    A lease is recorded by `utc` and held by `lapse_utc`, so that a clock that jumps ahead ends none early.
+    """
+
+    mono: float
+    utc: int
+    lapse_utc: int

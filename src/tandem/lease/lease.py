@@ -104,6 +104,6 @@ def show_key(key: int) -> str:
     return str(IPv6Address(key >> 8)) if length == ADDRESS_LENGTH else show_prefix(address_of(key), length)
 
 
-def is_held(lease: Lease, now_utc_s: int) -> bool:
+def is_held(lease: Lease, lapse_utc: int) -> bool:
     """Say whether a client may be using the lease now."""
-    return lease.status == BindingStatus.ACTIVE and lease.expiration_time > now_utc_s
+    return lease.status == BindingStatus.ACTIVE and lease.expiration_time > lapse_utc

@@ -45,7 +45,7 @@ class Allocator:
         return [
             lease
             for lease in self._table.of_client(client.duid)
-            if lease.iaid == ia.iaid and lease.ia_code == ia.code and is_held(lease, client.now.utc)
+            if lease.iaid == ia.iaid and lease.ia_code == ia.code and is_held(lease, client.now.lapse_utc)
         ]
 
     def choose(self, client: Client, ia: Ia, taken: Container[int]) -> list[Choice] | Refusal:
@@ -70,7 +70,7 @@ class Allocator:
 
     def count_held(self, client: Client) -> int:
         """Count all leases that the client holds, of whatever identity association."""
-        return sum(is_held(lease, client.now.utc) for lease in self._table.of_client(client.duid))
+        return sum(is_held(lease, client.now.lapse_utc) for lease in self._table.of_client(client.duid))
 
     def may_extend(self, client: Client, lease: Lease, home: Home) -> bool:
         """Say whether a lease that the client holds is still its to be extended."""
@@ -89,7 +89,7 @@ class Allocator:
         if lease.status in TIMED:
             return False
         grace_s = 0 if lease.duid == client.duid else self._reuse_grace_s
-        return lease.start_time_of_state + grace_s <= client.now.utc
+        return lease.start_time_of_state + grace_s <= client.now.lapse_utc
 
     # -- the steps of `choose`
 
@@ -99,7 +99,7 @@ class Allocator:
         found = []
         for key in client.reservation.keys:
             lease = self._table.get(key)
-            bound = lease is not None and is_held(lease, client.now.utc) and lease.duid == client.duid
+            bound = lease is not None and is_held(lease, client.now.lapse_utc) and lease.duid == client.duid
             if bound and lease is not None and lease.iaid != ia.iaid:
                 continue  # another of its identity associations has it
             home = client.place.home_of(key)

@@ -77,7 +77,7 @@ def extend(allocator: Allocator, client: Client, ia: Ia, taken: set[int], may_cr
     for lease in held:
         home = client.place.home_of(lease.key) if client.place else None
         if lease.key not in told and home:
-            decision.told.append(_running_out(lease, home, client.now.utc))
+            decision.told.append(_running_out(lease, home, client.now.lapse_utc))
             told.add(lease.key)
     decision.told += _gone(client, (key for key in ia.asked if key not in told and key >> 8))
     if decision.told:
@@ -114,8 +114,8 @@ def _grant(choice: Choice) -> Told:
     return Told(choice.key, lifetimes.preferred_s, lifetimes.valid_s, choice.home, True, choice.reason)
 
 
-def _running_out(lease: Lease, home: Home, now_utc: int) -> Told:
-    left_s = FOREVER if lease.expiration_time == FOREVER else lease.expiration_time - now_utc
+def _running_out(lease: Lease, home: Home, lapse_utc: int) -> Told:
+    left_s = FOREVER if lease.expiration_time == FOREVER else lease.expiration_time - lapse_utc
     return Told(lease.key, 0, left_s, home, False, "no longer given out; runs out")
 
 

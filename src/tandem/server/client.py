@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tandem.effects.now import Now
+from tandem.effects.now import Moment
 from tandem.effects.settings import Reservation
 from tandem.server.places import Place
 from tandem.wire.options import ClientLinkLayer
@@ -19,7 +19,7 @@ LINK_LAYER_AT = {DUID_LLT: 8, DUID_LL: 4}
 class Client:
     """Who asks. `place` is None on a link with no subnet; then there is no reservation either."""
 
-    now: Now
+    now: Moment
     message: ClientMessage
     relays: list[Relay]
     place: Place | None
@@ -31,7 +31,7 @@ class Client:
         return self.message.client_id
 
 
-def identify(now: Now, message: ClientMessage, relays: list[Relay], place: Place | None) -> Client:
+def identify(now: Moment, message: ClientMessage, relays: list[Relay], place: Place | None) -> Client:
     """Put together what is known of who sent the message."""
     reservation = None
     if place is not None and message.client_id:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from tandem.effects.effects import Effects, Send
 from tandem.effects.events import Datagram
-from tandem.effects.now import Now
+from tandem.effects.now import Moment
 from tandem.effects.rules import Rules
 from tandem.effects.settings import Settings
 from tandem.lease.lease import FOREVER, BindingStatus, Lease
@@ -68,7 +68,7 @@ class Engine:
         self._interfaces = interfaces
         self.places = Places(self.settings, interfaces)
 
-    def receive(self, now: Now, datagram: Datagram, rules: Rules, effects: Effects) -> None:
+    def receive(self, now: Moment, datagram: Datagram, rules: Rules, effects: Effects) -> None:
         """Answer one datagram, or drop it with a note that says why."""
         data = datagram.data
         try:

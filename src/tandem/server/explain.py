@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tandem.effects.now import Now
+from tandem.effects.now import Moment
 from tandem.lease.lease import BindingStatus, Lease, is_held, key_of, show_key
 from tandem.server.allocation import Refusal
 from tandem.server.client import Client, identify
@@ -18,17 +18,17 @@ from tandem.wire.received import ClientMessage, Ia
 IA_NAMES = {IaNa.code: "IA_NA", IaPd.code: "IA_PD"}
 
 
-def explain(engine: Engine, now: Now, duid: bytes, link: str | None) -> dict[str, Any]:
+def explain(engine: Engine, now: Moment, duid: bytes, link: str | None) -> dict[str, Any]:
     """Say what the client holds, and for each link (or the one named) what it would be given there and why."""
     leases = engine.table.of_client(duid)
     places = [place for place in engine.places if link in (None, place.name)]
     return {
-        "holds": [_describe(lease, now.utc) for lease in leases],
+        "holds": [_describe(lease, now.lapse_utc) for lease in leases],
         "links": [{"link": place.name, "steps": list(_steps(engine, now, duid, leases, place))} for place in places],
     }
 
 
-def _steps(engine: Engine, now: Now, duid: bytes, leases: list[Lease], place: Place) -> Iterator[str]:
+def _steps(engine: Engine, now: Moment, duid: bytes, leases: list[Lease], place: Place) -> Iterator[str]:
     message = ClientMessage(b"", MessageType.SOLICIT, b"\0\0\0", [])
     message.client_id = duid
     client = identify(now, message, [], place)
@@ -36,17 +36,19 @@ def _steps(engine: Engine, now: Now, duid: bytes, leases: list[Lease], place: Pl
         yield f"It is named by the reservation {client.reservation.where}."
     else:
         yield "No reservation on this link names it."
+    taken: set[int] = set()
     for code, name in IA_NAMES.items():
         iaids = [lease.iaid for lease in leases if lease.ia_code == code] or [0]
         for iaid in dict.fromkeys(iaids):
-            yield from _steps_of_ia(engine, client, Ia(code, iaid, ()), name)
+            yield from _steps_of_ia(engine, client, Ia(code, iaid, ()), name, taken)
 
 
-def _steps_of_ia(engine: Engine, client: Client, ia: Ia, name: str) -> Iterator[str]:
-    chosen = engine.allocator.choose(client, ia, ())
+def _steps_of_ia(engine: Engine, client: Client, ia: Ia, name: str, taken: set[int]) -> Iterator[str]:
+    chosen = engine.allocator.choose(client, ia, taken)
     if isinstance(chosen, Refusal):
         yield f"{name} {ia.iaid} would be refused: {chosen.reason}."
         return
+    taken.update(choice.key for choice in chosen)
     for choice in chosen:
         lifetimes = choice.home.subnet.lifetimes
         yield (
@@ -56,13 +58,13 @@ def _steps_of_ia(engine: Engine, client: Client, ia: Ia, name: str) -> Iterator[
         )
 
 
-def _describe(lease: Lease, now_utc: int) -> dict[str, Any]:
+def _describe(lease: Lease, lapse_utc: int) -> dict[str, Any]:
     return {
         "lease": show_key(lease.key),
         "ia": IA_NAMES[lease.ia_code],
         "iaid": lease.iaid,
         "status": BindingStatus(lease.status).name.replace("_", "-"),
-        "held": is_held(lease, now_utc),
+        "held": is_held(lease, lapse_utc),
         "since": lease.start_time_of_state,
         "until": lease.expiration_time,
     }

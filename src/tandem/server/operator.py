@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any
 
 from tandem.effects.effects import Effects
-from tandem.effects.now import Now
+from tandem.effects.now import Moment
 from tandem.lease.lease import FOREVER, BindingStatus, Lease, is_held, key_of, show_key
 from tandem.server.engine import Engine
 from tandem.server.explain import IA_NAMES, explain, why_lease
@@ -35,7 +35,7 @@ class Operator:
         self._engine = engine
         self._listings: dict[int, Iterator[int]] = {}
         self._tickets = count(1)
-        self._commands: dict[str, Callable[[Now, Arguments, Effects], Any]] = {
+        self._commands: dict[str, Callable[[Moment, Arguments, Effects], Any]] = {
             "status": self._status,
             "lease-list": self._list,
             "lease-show": self._show,
@@ -43,7 +43,7 @@ class Operator:
             "explain": self._explain,
         }
 
-    def obey(self, now: Now, name: str, arguments: Arguments, effects: Effects) -> Any:
+    def obey(self, now: Moment, name: str, arguments: Arguments, effects: Effects) -> Any:
         """Do what is asked and give the result. CommandError says why not."""
         command = self._commands.get(name)
         if command is None:
@@ -51,7 +51,7 @@ class Operator:
             raise CommandError(f"There is no command {name!r}; there are {known}.")
         return command(now, arguments, effects)
 
-    def _status(self, now: Now, _arguments: Arguments, _effects: Effects) -> Any:
+    def _status(self, now: Moment, _arguments: Arguments, _effects: Effects) -> Any:
         settings, table = self._engine.settings, self._engine.table
         return {
             "server": settings.server,
@@ -83,7 +83,7 @@ class Operator:
             "remembered": len(pool.ended) if pool else 0,
         }
 
-    def _list(self, now: Now, arguments: Arguments, _effects: Effects) -> Any:
+    def _list(self, now: Moment, arguments: Arguments, _effects: Effects) -> Any:
         """Give one page. `next`, if not null, is the argument `from` that asks for the next one."""
         wanted = _filters(arguments)
         token = arguments.get("from")
@@ -96,7 +96,7 @@ class Operator:
         for examined, key in enumerate(keys, 1):
             lease = self._engine.table.get(key)
             if lease is not None and wanted(lease):
-                found.append(describe(lease, now.utc))
+                found.append(describe(lease, now.lapse_utc))
             if examined == EXAMINED_PER_PAGE:
                 more = True
                 break
@@ -109,10 +109,10 @@ class Operator:
         self._listings[token] = keys
         return token
 
-    def _show(self, now: Now, arguments: Arguments, _effects: Effects) -> Any:
-        return describe(self._find(arguments), now.utc)
+    def _show(self, now: Moment, arguments: Arguments, _effects: Effects) -> Any:
+        return describe(self._find(arguments), now.lapse_utc)
 
-    def _release(self, now: Now, arguments: Arguments, effects: Effects) -> Any:
+    def _release(self, now: Moment, arguments: Arguments, effects: Effects) -> Any:
         """End a lease as if its client had released it. The client is not told."""
         lease = self._find(arguments)
         if lease.status not in (BindingStatus.ACTIVE, BindingStatus.ABANDONED):
@@ -121,16 +121,16 @@ class Operator:
         ended = lease._replace(status=status, start_time_of_state=now.utc, expiration_time=now.utc)
         effects.commit.append(self._engine.table.put(ended))
         effects.note("lease-released-by-operator", "warning", key=lease.key, duid=lease.duid)
-        return describe(ended, now.utc)
+        return describe(ended, now.lapse_utc)
 
-    def _explain(self, now: Now, arguments: Arguments, _effects: Effects) -> Any:
+    def _explain(self, now: Moment, arguments: Arguments, _effects: Effects) -> Any:
         address = arguments.get("lease")
         if address is not None:
             key = _read_key(address)
             lease = self._engine.table.get(key)
             return {
                 "where": why_lease(self._engine, key >> 8, key & 0xFF),
-                "lease": describe(lease, now.utc) if lease else None,
+                "lease": describe(lease, now.lapse_utc) if lease else None,
             }
         return explain(self._engine, now, _read_duid(arguments.get("duid")), arguments.get("link"))
 
@@ -142,13 +142,13 @@ class Operator:
         return lease
 
 
-def describe(lease: Lease, now_utc: int) -> dict[str, Any]:
+def describe(lease: Lease, lapse_utc: int) -> dict[str, Any]:
     """Give a lease as JSON has it; absolute times in UTC seconds, null for never."""
     return {
         "lease": show_key(lease.key),
         "type": IA_NAMES[lease.ia_code],
         "status": _status_name(lease),
-        "held": is_held(lease, now_utc),
+        "held": is_held(lease, lapse_utc),
         "duid": show_octets(lease.duid),
         "iaid": lease.iaid,
         "start-time-of-state": lease.start_time_of_state,

@@ -156,8 +156,8 @@ class SqliteStore:
                 f"{self._path} cannot be opened: {error}. Check that its folder exists and can be written to."
             )
         return StoreError(
-            f"{self._path} is damaged ({error}). It was not changed. Restore it from a backup, or move it away to begin "
-            f"without leases."
+            f"{self._path} is damaged ({error}). It was not changed. Restore it from a backup, "
+            f"or move it away to begin without leases."
         )
 
 
@@ -189,7 +189,8 @@ def _look_at_header(path: Path) -> None:
     application, version = int.from_bytes(header[68:72], "big"), int.from_bytes(header[60:64], "big")
     if len(header) < HEADER_OCTETS or not header.startswith(b"SQLite format 3\0") or application != APPLICATION_ID:
         raise StoreError(
-            f"{path} is not a lease file of this server, or is damaged. It was not changed. Move it away, or name another state-dir."
+            f"{path} is not a lease file of this server, or is damaged. It was not changed. "
+            "Move it away, or name another state-dir."
         )
     if version > VERSION:
         raise StoreError(

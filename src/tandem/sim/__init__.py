@@ -1,0 +1,1 @@
+"""The simulated world: clients and relays made of the product's own parts."""

@@ -1,0 +1,221 @@
+"""One node and its clients, driven by the words of a script.
+
+serve FILE                        start a node with FILE.toml
+restart [FILE]                    start again from what is on disk
+reload FILE                       read another file
+tick 61s                          let time pass
+disk full|ok                      let the store refuse or accept
+utc +30s                          step the wall clock alone
+c1 solicit na=1 pd=2@::/60        a message from client c1; @ names leases, separated by commas
+    server=ours|other|none  oro=23,24  rapid  unicast  no-client-id  fqdn=NAME  hw=02:00:...
+    link=ADDRESS (through a relay there; several, innermost first, separated by >)  rsoo=65:0102
+lease ADDRESS                     what the table holds
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv6Address, IPv6Network
+from pathlib import Path
+
+from tandem.config.load import load
+from tandem.effects.effects import Answer, Effects, Send
+from tandem.effects.events import Command, Datagram, Disk, Event, Interfaces, Reload
+from tandem.effects.now import Now
+from tandem.lease.change import Put
+from tandem.lease.lease import FOREVER, BindingStatus, show_key, unpack
+from tandem.lease.table import load_table
+from tandem.node import Identity, Node
+from tandem.wire.message import Message, MessageType, Relayed, read_message
+from tandem.wire.option import Option, Unknown, show_option
+from tandem.wire.options import (
+    ClientFqdn,
+    ClientId,
+    ClientLinkLayer,
+    IaAddress,
+    IaNa,
+    IaPd,
+    IaPrefix,
+    InterfaceId,
+    OptionRequest,
+    RapidCommit,
+    RelaySuppliedOptions,
+    ServerId,
+)
+
+HERE = Path(__file__).parent
+START_UTC = 1_800_000_000
+DUID = bytes.fromhex("00030001020000000001")
+OTHER_DUID = bytes.fromhex("00030001020000000002")
+IDENTITY = Identity(DUID, b"secret of a test")
+MULTICAST = IPv6Address("ff02::1:2").packed
+UNICAST = IPv6Address("2001:db8:1::1").packed
+UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+NAMES_OUR_SERVER = ("request", "renew", "release", "decline")
+QUIET_NOTES = ("answered",)
+
+
+class World:
+    """A node, its disk, and the time."""
+
+    def __init__(self) -> None:
+        self._mono = 1000.0
+        self._utc = START_UTC
+        self._disk: dict[int, bytes] = {}
+        self._node: Node | None = None
+
+    def obey(self, command: str) -> str:
+        """Do one command of a script and give what it prints."""
+        verb, *words = command.split()
+        match verb:
+            case "serve" | "restart":
+                return self._serve(words[0] if words else self._file)
+            case "reload":
+                return self._handle(Reload(load(HERE / f"{words[0]}.toml", None).settings))
+            case "tick":
+                seconds = _seconds(words[0])
+                self._mono += seconds
+                self._utc += seconds
+                return self._handle()
+            case "utc":
+                self._utc += _seconds(words[0])
+                return self._handle()
+            case "disk":
+                return self._handle(Disk(words[0] == "ok", words[0]))
+            case "lease":
+                return self._handle(Command(1, "lease-show", {"lease": words[0]}))
+            case "explain":
+                return self._handle(Command(1, "explain", {"duid": _duid(words[0]).hex()}))
+            case _:
+                return self._handle(self._datagram(verb, words[0], words[1:]))
+
+    def _serve(self, name: str) -> str:
+        self._file = name
+        table = load_table(Put(key, record) for key, record in self._disk.items())
+        settings = load(HERE / f"{name}.toml", None).settings
+        self._node = Node(settings, IDENTITY, table, Now(self._mono, self._utc))
+        return self._handle(Interfaces({1: ("eth0", ()), 2: ("eth1", (int(IPv6Address("2001:db8:2::1")),))}))
+
+    def _handle(self, *events: Event) -> str:
+        assert self._node is not None
+        effects = self._node.handle(Now(self._mono, self._utc), events)
+        for change in effects.commit:
+            assert isinstance(change, Put)
+            if change.record is None:
+                self._disk.pop(change.key, None)
+            else:
+                self._disk[change.key] = change.record
+        return "\n".join(self._show(effects))
+
+    def _show(self, effects: Effects) -> Iterator[str]:
+        for change in effects.commit:
+            assert isinstance(change, Put)
+            yield f"commit {self._show_change(change)}"
+        for note in effects.notes:
+            if note.event == "dropped":
+                yield f"drop: {note.values['reason']}"
+            elif note.event not in (*QUIET_NOTES, "lease-ended"):
+                values = " ".join(f"{name}={value}" for name, value in note.values.items())
+                yield f"note {note.event} {values}".rstrip()
+        for at, out in (("at once", effects.at_once), ("then", effects.then)):
+            for each in out:
+                yield from _show_answer(each) if isinstance(each, Answer) else _show_send(each, at)
+
+    def _show_change(self, change: Put) -> str:
+        if change.record is None:
+            return f"{show_key(change.key)} forgotten"
+        lease = unpack(change.key, change.record)
+        until = "forever" if lease.expiration_time == FOREVER else f"{lease.expiration_time - self._utc:+}s"
+        return f"{show_key(lease.key)} {BindingStatus(lease.status).name} {_client(lease.duid)} ia={lease.iaid} {until}"
+
+    def _datagram(self, client: str, kind: str, words: list[str]) -> Datagram:
+        given = dict(word.partition("=")[::2] for word in words)
+        message = Message(MessageType[kind.upper().replace("-", "_")], 0x7A11, tuple(_options(client, kind, given)))
+        data = message.write()
+        for hops, link in enumerate(given["link"].split(">") if "link" in given else ()):
+            data = _relayed(data, hops, link, given)
+        local = UNICAST if "unicast" in given else MULTICAST
+        return Datagram(data, "fe80::1", 1546, int(given.get("interface", "1")), 1, local)
+
+
+def _options(client: str, kind: str, given: dict[str, str]) -> Iterator[Option]:
+    if "no-client-id" not in given:
+        yield ClientId(_duid(client))
+    server = given.get("server", "ours" if kind in NAMES_OUR_SERVER else "none")
+    if server != "none":
+        yield ServerId(DUID if server == "ours" else OTHER_DUID)
+    if "oro" in given:
+        yield OptionRequest(tuple(int(code) for code in given["oro"].split(",")))
+    if "rapid" in given:
+        yield RapidCommit()
+    if "fqdn" in given:
+        yield ClientFqdn(1, given["fqdn"])
+    for name, value in given.items():
+        iaid, _, leases = value.partition("@")
+        asked = leases.split(",") if leases else []
+        if name.startswith("na"):
+            yield IaNa(int(iaid), 0, 0, tuple(IaAddress(IPv6Address(each).packed) for each in asked))
+        elif name.startswith("pd"):
+            yield IaPd(int(iaid), 0, 0, tuple(_prefix(each) for each in asked))
+        elif name == "ta":
+            yield Unknown(4, int(iaid).to_bytes(4, "big"))
+
+
+def _relayed(data: bytes, hops: int, link: str, given: dict[str, str]) -> bytes:
+    options: list[Option] = [InterfaceId(b"port%d" % hops)]
+    if "hw" in given and hops == 0:
+        options.append(ClientLinkLayer(1, bytes.fromhex(given["hw"].replace(":", ""))))
+    if "rsoo" in given:
+        code, _, body = given["rsoo"].partition(":")
+        options.append(RelaySuppliedOptions((Unknown(int(code), bytes.fromhex(body) + bytes((hops,))),)))
+    if "port" in given:
+        options.append(Unknown(135, b"\0\0"))
+    inside = read_message(data)
+    peer = IPv6Address("fe80::c").packed
+    address = IPv6Address(link).packed
+    return Relayed(MessageType.RELAY_FORW, hops, address, peer, tuple(options), inside).write()
+
+
+def _prefix(text: str) -> IaPrefix:
+    network = IPv6Network(text)
+    return IaPrefix(0, 0, network.prefixlen, network.network_address.packed)
+
+
+def _show_send(send: Send, at: str) -> Iterator[str]:
+    message = read_message(send.data)
+    indent = ""
+    yield f"{at}, to port {send.port}:"
+    while isinstance(message, Relayed):
+        indent += "  "
+        link, options = IPv6Address(message.link_address), ", ".join(map(show_option, message.options))
+        yield f"{indent}{message.type.name} hops={message.hop_count} link={link} {options}"
+        message = message.message
+    indent += "  "
+    yield f"{indent}{message.type.name}"
+    for each in message.options:
+        if not isinstance(each, ClientId | ServerId):
+            yield f"{indent}  {show_option(each)}"
+
+
+def _show_answer(answer: Answer) -> Iterator[str]:
+    if answer.error is not None:
+        yield answer.error
+    elif "links" in answer.result:
+        for link in answer.result["links"]:
+            yield f"{link['link']}:"
+            yield from (f"  {step}" for step in link["steps"])
+    else:
+        shown = {name: answer.result[name] for name in ("lease", "status", "held", "fqdn")}
+        yield " ".join(f"{name}={value}" for name, value in shown.items())
+
+
+def _duid(client: str) -> bytes:
+    return b"\0\3\0\1\2\0\0\0\0" + bytes((int(client.removeprefix("c")),))
+
+
+def _client(duid: bytes) -> str:
+    return f"c{duid[-1]}"
+
+
+def _seconds(text: str) -> int:
+    return int(text[:-1]) * UNITS_S[text[-1]]
