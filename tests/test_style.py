@@ -13,9 +13,8 @@ SOURCE = Path(__file__).parent.parent / "src" / "tandem"
 LAYERS = ("wire", "lease", "effects", "server failover ddns", "node", "stores config", "runtime sim", "admin")
 RANK = {name: number for number, row in enumerate(LAYERS) for name in row.split()}
 PURE = frozenset(name for row in LAYERS[:5] for name in row.split())
-IMPURE = frozenset(
-    ["asyncio", "datetime", "io", "logging", "multiprocessing", "os", "pathlib", "random", "secrets", "select", "shutil", "signal", "socket", "ssl", "subprocess", "sys", "tempfile", "threading", "time", "uuid"]
-)
+IMPURE = {"asyncio", "datetime", "io", "logging", "multiprocessing", "os", "pathlib", "random", "secrets", "select"}
+IMPURE |= {"shutil", "signal", "socket", "ssl", "subprocess", "sys", "tempfile", "threading", "time", "uuid"}
 IMPURE_CALLS = frozenset(("open", "print", "input", "hash", "id", "exec", "eval"))
 MODULE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 50

@@ -138,6 +138,8 @@ class Outbox:
         sent, self._waiting, self._at_disk = self._waiting, [], []
         if self._collected:
             self._start()
+        else:
+            sent, self._behind = sent + self._behind, []
         if sent:
             self._send(sent)
 

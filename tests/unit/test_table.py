@@ -1,0 +1,155 @@
+"""The lease table against a model that knows nothing of indexes, and the pools against what they promise."""
+
+from __future__ import annotations
+
+from hypothesis import settings, strategies
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from tandem.lease.change import Put
+from tandem.lease.lease import BindingStatus, Lease, key_of, unpack
+from tandem.lease.table import TIMED, LeaseTable, load_table
+from tandem.lease.pool import Holes, Pool, Range, is_reserved_interface_id
+
+BASE = 0x20010DB8 << 96
+POOL = Range(BASE, BASE + 7, 128)
+KEYS = [key_of(BASE + number) for number in range(10)]  # two of them lie outside the pool
+DUIDS = [bytes((0, 3, 0, number)) for number in range(4)]
+
+
+def lease(key: int, duid: bytes, status: int, expiration_time: int, start: int = 0, iaid: int = 1) -> Lease:
+    return Lease(key, status, duid, iaid, start, start, expiration_time, 10, 20, 5, 8, b"")
+
+
+class TableMachine(RuleBasedStateMachine):
+    """Puts, ends, forgets and reloads leases at random, and compares all that can be asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = LeaseTable()
+        self.table.use_pools([(POOL, ())])
+        self.model: dict[int, Lease] = {}
+        self.now = 0
+
+    @rule(
+        key=strategies.sampled_from(KEYS),
+        duid=strategies.sampled_from(DUIDS),
+        status=strategies.sampled_from([BindingStatus.ACTIVE, BindingStatus.RELEASED, BindingStatus.ABANDONED]),
+        lasts=strategies.integers(1, 50),
+    )
+    def put(self, key: int, duid: bytes, status: BindingStatus, lasts: int) -> None:
+        put = lease(key, duid, status, self.now + lasts, self.now)
+        change = self.table.put(put)
+        assert change.record is not None
+        assert unpack(key, change.record) == put
+        self.model[key] = put
+
+    @rule(key=strategies.sampled_from(KEYS))
+    def forget(self, key: int) -> None:
+        assert self.table.forget(key) == Put(key, None)
+        self.model.pop(key, None)
+
+    @rule(seconds=strategies.integers(0, 30))
+    def pass_time(self, seconds: int) -> None:
+        self.now += seconds
+        due = set()
+        while taken := self.table.take_due(self.now, 3):
+            for each in taken:
+                assert each.key not in due
+                due.add(each.key)
+                self.table.put(each._replace(status=BindingStatus.EXPIRED))
+                self.model[each.key] = each._replace(status=BindingStatus.EXPIRED)
+        assert not [each for each in self.model.values() if each.status in TIMED and each.expiration_time <= self.now]
+        assert all(self.model[key].expiration_time <= self.now for key in due)
+
+    @rule()
+    def reload(self) -> None:
+        records = [Put(each.key, each.pack()) for each in self.model.values()]
+        self.table = load_table(records)
+        self.table.use_pools([(POOL, ())])
+
+    @invariant()
+    def answers_agree(self) -> None:
+        assert len(self.table) == len(self.model)
+        assert all(self.table.get(key) == self.model.get(key) for key in KEYS)
+        for duid in DUIDS:
+            held = {key for key, each in self.model.items() if each.duid == duid}
+            assert set(self.table.keys_of_client(duid)) == held
+            assert len(self.table.keys_of_client(duid)) == len(held)
+
+    @invariant()
+    def pool_counts(self) -> None:
+        pool = self.table.pool_of(KEYS[0])
+        assert pool is not None
+        inside = {key: each for key, each in self.model.items() if key in KEYS[:8]}
+        assert pool.in_use == sum(each.status in TIMED for each in inside.values())
+        assert set(pool.ended) == {key for key, each in inside.items() if each.status not in TIMED}
+
+    @invariant()
+    def no_deadline_is_missed(self) -> None:
+        ends = [each.expiration_time for each in self.model.values() if each.status in TIMED]
+        deadline = self.table.next_deadline()
+        assert not ends or (deadline is not None and deadline <= min(ends))
+
+
+TestTable = TableMachine.TestCase
+TestTable.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def test_pool_gives_all_it_has_and_no_more() -> None:
+    pool = Pool(Range(BASE, BASE + 255, 128), Holes([(BASE + 10, BASE + 19)]))
+    given: set[int] = set()
+    for client in range(pool.size):
+        key = pool.choose(client.to_bytes(2, "big"), lambda key: key not in given, lambda key: key not in given)
+        if key is None:
+            break
+        given.add(key)
+        pool.in_use += 1
+    # ::0 is the subnet-router anycast address and is never given, so one less than counted.
+    assert len(given) == 256 - 10 - 1
+    assert not given & {key_of(BASE + number) for number in range(10, 20)}
+
+
+def test_same_client_same_place_different_clients_spread() -> None:
+    pool = Pool(Range(BASE, BASE + (1 << 48) - 1, 128), Holes())
+    chosen = [pool.choose(bytes((number,)), lambda _: True, lambda _: True) for number in range(100)]
+    assert chosen == [pool.choose(bytes((number,)), lambda _: True, lambda _: True) for number in range(100)]
+    assert len(set(chosen)) == 100
+    assert None not in chosen
+
+
+def test_prefixes_do_not_overlap_and_respect_holes() -> None:
+    unit = 1 << 72
+    pool = Pool(Range(BASE, BASE + 16 * unit - 1, 56), Holes([(BASE + 3 * unit + 5, BASE + 3 * unit + 6)]))
+    assert pool.size == 15
+    given = set()
+    while (key := pool.choose(b"x", lambda key: key not in given, lambda key: key not in given)) is not None:
+        given.add(key)
+        pool.in_use += 1
+    assert given == {key_of(BASE + number * unit, 56) for number in range(16) if number != 3}
+
+
+def test_longest_ended_is_given_first() -> None:
+    pool = Pool(Range(BASE + 1, BASE + 3, 128), Holes())
+    for number in (2, 3, 1):
+        pool.ended[key_of(BASE + number)] = None
+    assert pool.choose(b"x", lambda _: True, lambda _: False) == key_of(BASE + 2)
+
+
+def test_lease_of_another_length_is_a_hole() -> None:
+    table = LeaseTable()
+    unit = 1 << 72
+    table.put(lease(key_of(BASE, 48), DUIDS[0], BindingStatus.ACTIVE, 100))
+    table.use_pools([(Range(BASE, BASE + 512 * unit - 1, 56), ())])
+    pool = table.pool_of(key_of(BASE, 56))
+    assert pool is not None
+    assert pool.size == 256
+    assert not pool.holds(key_of(BASE, 56))
+    assert pool.holds(key_of(BASE + 256 * unit, 56))
+
+
+def test_reserved_interface_ids() -> None:
+    assert is_reserved_interface_id(BASE)
+    assert is_reserved_interface_id(BASE + 0xFDFF_FFFF_FFFF_FF80)
+    assert is_reserved_interface_id(BASE + 0xFDFF_FFFF_FFFF_FFFF)
+    assert is_reserved_interface_id(BASE + 0x0200_5EFF_FE00_5213)
+    assert not is_reserved_interface_id(BASE + 1)
+    assert not is_reserved_interface_id(BASE + 0xFDFF_FFFF_FFFF_FF7F)
