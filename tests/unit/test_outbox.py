@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tandem.effects.effects import Answer, Effects, Send
 from tandem.lease.change import Change, Fact
 from tandem.runtime.outbox import COLLECTED_MAX, Outbox

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from hypothesis import settings, strategies
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
 from tandem.lease.change import Put
 from tandem.lease.lease import BindingStatus, Lease, key_of, unpack
-from tandem.lease.table import TIMED, LeaseTable, load_table
 from tandem.lease.pool import Holes, Pool, Range, is_reserved_interface_id
+from tandem.lease.table import TIMED, LeaseTable, load_table
 
 BASE = 0x20010DB8 << 96
 POOL = Range(BASE, BASE + 7, 128)

@@ -20,28 +20,21 @@ class ControlClient:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._socket = socket.socket(socket.AF_UNIX)
 
     def __enter__(self) -> ControlClient:
         """Connect. CommandFailed says why that is not possible."""
+        self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(TIMEOUT_S)
         try:
             self._socket.connect(str(self._path))
-        except FileNotFoundError:
-            raise CommandFailed(
-                f"No server has its control socket at {self._path}. Is it running? "
-                "--state-dir or --socket names another."
-            ) from None
-        except ConnectionRefusedError:
-            raise CommandFailed(f"{self._path} was left behind by a server that no longer runs.") from None
-        except PermissionError:
-            raise CommandFailed(f"You may not use {self._path}. Be its owner, or in its group.") from None
         except OSError as error:
-            raise CommandFailed(f"{self._path} cannot be used: {error}.") from error
+            self._socket.close()
+            raise CommandFailed(_why_unreachable(self._path, error)) from None
         self._lines = self._socket.makefile("rb")
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._lines.close()
         self._socket.close()
 
     def ask(self, command: str, **arguments: Any) -> Any:
@@ -66,3 +59,15 @@ class ControlClient:
         while page["next"] is not None:
             page = self.ask("lease-list", **filters, **{"from": page["next"]})
             yield from page["leases"]
+
+
+def _why_unreachable(path: Path, error: OSError) -> str:
+    match error:
+        case FileNotFoundError():
+            return f"No server has its control socket at {path}. Is it running? --state-dir or --socket names another."
+        case ConnectionRefusedError():
+            return f"{path} was left behind by a server that no longer runs."
+        case PermissionError():
+            return f"You may not use {path}. Be its owner, or in its group."
+        case _:
+            return f"{path} cannot be used: {error}."

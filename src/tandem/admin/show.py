@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,11 +14,18 @@ from tandem.effects.settings import Settings
 from tandem.lease.lease import key_of, show_key
 
 WARN_PERCENT = 90
+PIPE_WIDTH = 500
+"""Columns for whoever reads our output through a pipe: nothing is folded."""
+
+
+def console_for_people() -> Console:
+    """Give a console as wide as the terminal, or wide enough for anything if there is none."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
 
 def print_status(found: Mapping[str, Any]) -> None:
     """Print what `status` answers."""
-    console = Console()
+    console = console_for_people()
     disk = "" if found["disk"] == "ok" else "  [bold red]The disk is full: nothing is promised.[/]"
     console.print(
         f"[bold]{found['server']}[/], tandem {found['version']}, up {_duration(found['up-s'])}, "
@@ -38,7 +46,7 @@ def print_status(found: Mapping[str, Any]) -> None:
 
 def print_leases(leases: Sequence[Mapping[str, Any]]) -> None:
     """Print leases as a table."""
-    console = Console()
+    console = console_for_people()
     table = _table("lease", "status", "duid", "iaid", "last heard", "expires", "fqdn")
     for lease in leases:
         table.add_row(
@@ -58,12 +66,12 @@ def print_lease(lease: Mapping[str, Any]) -> None:
     """Print one lease, a line for each thing known of it."""
     for name, value in lease.items():
         shown = _clock(value) if name.endswith("-time") or name == "start-time-of-state" else value
-        Console().print(f"{name:30} {shown}", highlight=False, markup=False)
+        console_for_people().print(f"{name:30} {shown}", markup=False)
 
 
 def print_explanation(found: Mapping[str, Any]) -> None:
     """Print what `explain` answers."""
-    console = Console(highlight=False)
+    console = console_for_people()
     if "where" in found:
         console.print(found["where"])
         if found["lease"]:
@@ -87,7 +95,7 @@ def print_explanation(found: Mapping[str, Any]) -> None:
 
 def print_settings(settings: Settings) -> None:
     """Print what a server would do."""
-    console = Console(highlight=False)
+    console = console_for_people()
     console.print(f"Server {settings.server} serves {', '.join(settings.interfaces) or 'no interface, only relays'}.")
     for link in settings.links:
         console.print(f"Link {link.name}:")
@@ -109,7 +117,12 @@ def print_settings(settings: Settings) -> None:
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column, overflow="fold", justify="right" if column in ("in use", "of", "%") else "left")
+        table.add_column(
+            column,
+            overflow="fold",
+            no_wrap=column == "lease",
+            justify="right" if column in ("in use", "of", "%") else "left",
+        )
     return table
 
 
