@@ -43,20 +43,20 @@ class SqliteStore:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._is_writable = False
         _look_at_header(path)
-        is_new = not path.exists()
         try:
-            if is_new:
+            if not path.exists():
                 _create(path)
-            else:
-                self._check()
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=2)
-            self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
-            self._db.execute("PRAGMA wal_autocheckpoint = 0")
-            self._db.execute("BEGIN IMMEDIATE")
-            self._db.execute("ROLLBACK")
+            # Without a right to write until all was read and found right: a damaged file is not touched.
+            self._db = sqlite3.connect(
+                f"{path.absolute().as_uri()}?mode=ro",
+                uri=True,
+                isolation_level=None,
+                check_same_thread=False,
+                timeout=2,
+            )
+            self._check()
         except sqlite3.Error as error:
             raise self._cannot_use(error) from error
 
@@ -69,6 +69,7 @@ class SqliteStore:
                 yield Fact(name, self._checked(name.encode(), value))
             for (batch,) in self._db.execute("SELECT batch FROM journal ORDER BY sequence"):
                 yield from read_batch(batch)
+            self._make_writable()
         except (sqlite3.Error, BatchDamagedError) as error:
             raise self._cannot_use(error) from error
 
@@ -81,6 +82,7 @@ class SqliteStore:
     def commit(self, batch: Sequence[Change]) -> None:
         """Append the batch as one row and sync."""
         try:
+            self._make_writable()
             # Outside a transaction each statement is one: this returns after the sync.
             self._db.execute("INSERT INTO journal (batch) VALUES (?)", (write_batch(batch),))
         except sqlite3.Error as error:
@@ -89,6 +91,7 @@ class SqliteStore:
     def tidy(self) -> bool:
         """Fold the oldest rows of the journal into the tables; once in a while empty the write-ahead log."""
         try:
+            self._make_writable()
             rows = self._db.execute(
                 "SELECT sequence, batch FROM journal ORDER BY sequence LIMIT ?", (FOLD_ROWS,)
             ).fetchall()
@@ -139,14 +142,23 @@ class SqliteStore:
         return value[:-4]
 
     def _check(self) -> None:
-        """Read the whole file once without a right to write, so that a damaged one is not touched."""
-        db = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True, timeout=2)
-        try:
-            found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
-        finally:
-            db.close()
+        found = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":
             raise sqlite3.DatabaseError(found)
+
+    def _make_writable(self) -> None:
+        """Take the file for this process alone."""
+        if self._is_writable:
+            return
+        self._db.close()
+        self._db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=2)
+        self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")
+        self._db.execute("PRAGMA wal_autocheckpoint = 0")
+        self._db.execute("BEGIN IMMEDIATE")
+        self._db.execute("ROLLBACK")
+        self._is_writable = True
 
     def _cannot_use(self, error: Exception) -> StoreError:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:

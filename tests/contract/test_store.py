@@ -1,0 +1,238 @@
+"""What any store promises, tried on every back end, and what the default one does with files that are not right."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings, strategies
+
+from tandem.lease.change import Change, Fact, Put
+from tandem.stores.batch import BatchDamagedError, read_batch, write_batch
+from tandem.stores.sqlite import SqliteStore
+from tandem.stores.store import Store, StoreBroken, StoreError, StoreFull
+
+BACK_ENDS: dict[str, Callable[[Path], Store]] = {"sqlite": lambda folder: SqliteStore(folder / "leases.db")}
+NOT_BACK_ENDS = {"__init__", "store", "batch"}
+
+changes = strategies.one_of(
+    strategies.builds(
+        Put, strategies.integers(0, 5), strategies.one_of(strategies.none(), strategies.binary(max_size=40))
+    ),
+    strategies.builds(Fact, strategies.sampled_from(["duid", "state"]), strategies.binary(max_size=10)),
+)
+steps = strategies.lists(
+    strategies.one_of(strategies.lists(changes, min_size=1, max_size=6), strategies.sampled_from(["tidy", "reopen"])),
+    max_size=12,
+)
+
+
+def kept(store: Store) -> dict[object, bytes]:
+    """Give what a store holds, as a plain dict."""
+    found: dict[object, bytes] = {}
+    for change in store.load():
+        apply(found, change)
+    return found
+
+
+def apply(model: dict[object, bytes], change: Change) -> None:
+    if isinstance(change, Fact):
+        model[change.name] = change.value
+    elif change.record is None:
+        model.pop(change.key, None)
+    else:
+        model[change.key] = change.record
+
+
+def test_every_back_end_is_tried() -> None:
+    modules = {path.stem for path in (Path(__file__).parents[2] / "src/tandem/stores").glob("*.py")}
+    assert modules - NOT_BACK_ENDS == BACK_ENDS.keys()
+
+
+@pytest.fixture(params=sorted(BACK_ENDS))
+def open_store(request: pytest.FixtureRequest) -> Callable[[Path], Store]:
+    return BACK_ENDS[request.param]
+
+
+@pytest.mark.parametrize("name", sorted(BACK_ENDS))
+@settings(max_examples=40, deadline=None)
+@given(steps=steps)
+def test_gives_back_what_was_committed(
+    tmp_path_factory: pytest.TempPathFactory, name: str, steps: list[list[Change] | str]
+) -> None:
+    folder = tmp_path_factory.mktemp("store")
+    store = BACK_ENDS[name](folder)
+    model: dict[object, bytes] = {}
+    for step in steps:
+        if step == "tidy":
+            while store.tidy():
+                pass
+        elif step == "reopen":
+            store.close()
+            store = BACK_ENDS[name](folder)
+        else:
+            assert not isinstance(step, str)
+            store.commit(step)
+            for change in step:
+                apply(model, change)
+        assert kept(store) == model
+    store.close()
+
+
+def test_what_is_committed_is_in_the_files_at_once(open_store: Callable[[Path], Store], tmp_path: Path) -> None:
+    """A copy of the files, taken while the store is open, holds every commit that has returned."""
+    folder, copy = tmp_path / "store", tmp_path / "copy"
+    folder.mkdir()
+    store = open_store(folder)
+    store.commit([Put(1, b"one")])
+    store.commit([Put(2, b"two"), Put(1, None)])
+    shutil.copytree(folder, copy)
+    store.close()
+    found = open_store(copy)
+    assert kept(found) == {2: b"two"}
+    found.close()
+
+
+def test_only_one_may_use_it(open_store: Callable[[Path], Store], tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    kept(store)
+    with pytest.raises(StoreError, match="in use by another server"):
+        open_store(tmp_path)
+    store.close()
+    open_store(tmp_path).close()
+
+
+@given(strategies.lists(changes, max_size=10))
+def test_batches_round_trip(batch: list[Change]) -> None:
+    assert list(read_batch(write_batch(batch))) == batch
+
+
+@given(strategies.lists(changes, min_size=1, max_size=4), strategies.integers(0, 1000), strategies.integers(1, 255))
+def test_damaged_batches_are_noticed(batch: list[Change], at: int, flip: int) -> None:
+    data = bytearray(write_batch(batch))
+    data[at % len(data)] ^= flip
+    with pytest.raises(BatchDamagedError):
+        list(read_batch(bytes(data)))
+    with pytest.raises(BatchDamagedError):
+        list(read_batch(write_batch(batch)[: at % len(data)]))
+
+
+# -- the default store
+
+
+def filled(folder: Path) -> Path:
+    """Make a store's file with folded leases, a journal, and nothing left in a write-ahead log."""
+    path = folder / "leases.db"
+    store = SqliteStore(path)
+    store.commit([Put(number, b"record %d" % number) for number in range(1, 200)])
+    while store.tidy():
+        pass
+    store.commit([Put(1, b"later")])
+    store.close()
+    return path
+
+
+def test_full_is_said_and_the_batch_can_be_tried_again(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "leases.db")
+    kept(store)
+    store._db.execute("PRAGMA max_page_count = 10")
+    batch = [Put(1, bytes(60_000))]
+    with pytest.raises(StoreFull):
+        store.commit(batch)
+    assert kept(store) == {}
+    store._db.execute("PRAGMA max_page_count = 100000")
+    store.commit(batch)
+    assert kept(store) == {1: bytes(60_000)}
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        (sqlite3.SQLITE_FULL, StoreFull),
+        (sqlite3.SQLITE_READONLY, StoreFull),
+        (sqlite3.SQLITE_IOERR_WRITE, StoreFull),
+        (sqlite3.SQLITE_IOERR_FSYNC, StoreBroken),
+        (sqlite3.SQLITE_CORRUPT, StoreBroken),
+    ],
+)
+def test_failures_are_sorted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, expected: type[Exception]
+) -> None:
+    class Failing:
+        def execute(self, *_: object) -> None:
+            error = sqlite3.OperationalError("as asked")
+            error.sqlite_errorcode = code
+            raise error
+
+    store = SqliteStore(tmp_path / "leases.db")
+    kept(store)
+    store.close()
+    monkeypatch.setattr(store, "_db", Failing())
+    with pytest.raises(expected):
+        store.commit([Put(1, b"x")])
+
+
+def refused(path: Path, sentence: str) -> None:
+    """Check that the file is refused with that sentence, and not touched."""
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match=sentence):
+        open_and_read(path)
+    assert path.read_bytes() == before
+
+
+def open_and_read(path: Path) -> None:
+    store = SqliteStore(path)
+    try:
+        kept(store)
+    finally:
+        store.close()
+
+
+def test_another_programs_file(tmp_path: Path) -> None:
+    path = tmp_path / "leases.db"
+    path.write_text("my diary\n")
+    refused(path, "is not a lease file")
+    path.unlink()
+    other = sqlite3.connect(path)
+    other.execute("CREATE TABLE diary (day)")
+    other.close()
+    refused(path, "is not a lease file")
+
+
+def test_a_newer_version(tmp_path: Path) -> None:
+    path = filled(tmp_path)
+    data = bytearray(path.read_bytes())
+    data[60:64] = (99).to_bytes(4, "big")
+    path.write_bytes(data)
+    refused(path, r"was written by a newer version of this server \(format 99")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9])
+def test_cut_short(tmp_path: Path, share: float) -> None:
+    path = filled(tmp_path)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    refused(path, "damaged")
+
+
+@pytest.mark.parametrize("needle", [b"record 7", b"record 150", b"later"])
+def test_flipped_bits_in_a_record(tmp_path: Path, needle: bytes) -> None:
+    path = filled(tmp_path)
+    data = bytearray(path.read_bytes())
+    at = data.rindex(needle)
+    data[at] ^= 1
+    path.write_bytes(data)
+    refused(path, "is damaged")
+
+
+def test_a_damaged_page(tmp_path: Path) -> None:
+    path = filled(tmp_path)
+    data = bytearray(path.read_bytes())
+    for page in range(1, len(data) // 4096):
+        data[page * 4096 : page * 4096 + 8] = b"\xff" * 8
+    path.write_bytes(data)
+    refused(path, "is damaged")
