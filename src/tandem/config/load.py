@@ -24,7 +24,7 @@ from tandem.effects.settings import (
     Settings,
     SubnetSettings,
 )
-from tandem.lease.lease import key_of
+from tandem.lease.lease import FOREVER, key_of
 from tandem.lease.pool import Range
 from tandem.wire.names import complete
 
@@ -138,7 +138,7 @@ def _subnet(file: model.File, number: int, general: OptionSet, local_names: dict
         first=int(subnet.prefix[0]),
         last=int(subnet.prefix[-1]),
         interface=local_names.get(subnet.interface) if subnet.interface else None,
-        lifetimes=Lifetimes(*effective_lifetimes(file, subnet)),
+        lifetimes=_lifetimes(*effective_lifetimes(file, subnet)),
         options={**general, **subnet.options.encode()},
         rapid_commit=file.rapid_commit if subnet.rapid_commit is None else subnet.rapid_commit,
         pools=tuple(_pools(subnet, where)),
@@ -146,6 +146,17 @@ def _subnet(file: model.File, number: int, general: OptionSet, local_names: dict
             _reservation(each, f"{where}.reservation[{item}]") for item, each in enumerate(subnet.reservation, 1)
         ),
     )
+
+
+def _lifetimes(preferred_s: int, valid_s: int, renew_s: int | None, rebind_s: int | None) -> Lifetimes:
+    """Complete T1 and T2: half, and eight tenths, of the preferred lifetime (RFC 9915 21.4)."""
+
+    def share(configured_s: int | None, tenths: int) -> int:
+        if configured_s is not None:
+            return configured_s
+        return FOREVER if preferred_s == FOREVER else preferred_s * tenths // 10
+
+    return Lifetimes(preferred_s, valid_s, share(renew_s, 5), share(rebind_s, 8))
 
 
 def _pools(subnet: model.Subnet, where: str) -> Iterator[PoolSettings]:

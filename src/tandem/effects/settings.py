@@ -17,12 +17,12 @@ OptionSet = Mapping[int, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Lifetimes:
-    """RFC 9915 7.7; 0xffffffff is for ever. None leaves T1 and T2 to the preferred lifetime (21.4)."""
+    """Preferred and valid lifetime, T1 and T2; 0xffffffff is for ever (RFC 9915 7.7, 21.4)."""
 
     preferred_s: int
     valid_s: int
-    renew_s: int | None
-    rebind_s: int | None
+    renew_s: int
+    rebind_s: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)

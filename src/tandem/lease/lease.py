@@ -7,13 +7,12 @@ is made durable is byte for byte what the table holds. `Lease` is the value that
 from __future__ import annotations
 
 from enum import IntEnum
-from ipaddress import IPv6Address
 from struct import Struct
 from typing import NamedTuple
 
 from tandem.wire.options import IaNa, IaPd
 from tandem.wire.received import ADDRESS_LENGTH
-from tandem.wire.text import show_prefix
+from tandem.wire.text import show_address, show_prefix
 
 FOREVER = 0xFFFFFFFF
 """An expiration time, or a lifetime, that never comes (RFC 9915 7.7)."""
@@ -76,6 +75,11 @@ class Lease(NamedTuple):
         return b"".join((FIXED.pack(self.status, *self[3:11], len(self.duid)), self.duid, self.details))
 
 
+def expiration_time_of(record: bytes) -> int:
+    """Give the expiration time in a packed lease."""
+    return int.from_bytes(record[13:17], "big")
+
+
 def unpack(key: int, record: bytes) -> Lease:
     """Read what `Lease.pack` gave. The inverse, for every lease."""
     status, iaid, *times_and_durations, size = FIXED.unpack_from(record)
@@ -101,7 +105,8 @@ def ia_code_of(key: int) -> int:
 def show_key(key: int) -> str:
     """Show a key for people: an address, or a prefix with its length."""
     length = key & 0xFF
-    return str(IPv6Address(key >> 8)) if length == ADDRESS_LENGTH else show_prefix(address_of(key), length)
+    address = address_of(key)
+    return show_address(address) if length == ADDRESS_LENGTH else show_prefix(address, length)
 
 
 def is_held(lease: Lease, lapse_utc: int) -> bool:

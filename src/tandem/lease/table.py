@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from tandem.lease.change import Put
 from tandem.lease.deadlines import Deadlines
-from tandem.lease.lease import FIXED, FOREVER, BindingStatus, Lease, unpack
+from tandem.lease.lease import FIXED, FOREVER, BindingStatus, Lease, expiration_time_of, unpack
 from tandem.lease.pool import ENDED_MAX, Holes, Pool, Range
 
 TIMED = (BindingStatus.ACTIVE, BindingStatus.ABANDONED)
@@ -172,7 +172,7 @@ class LeaseTable:
                 self._link(lease.duid, key)
             if before[0] != lease.status:
                 self._count(key, before[0], lease.status)
-            ended_at = unpack(key, before).expiration_time if before[0] in TIMED else None
+            ended_at = expiration_time_of(before) if before[0] in TIMED else None
         # With a later end, its entry at the earlier one stays, and is moved on when that comes.
         ends_earlier = ended_at is None or lease.expiration_time < ended_at
         if lease.status in TIMED and ends_earlier and lease.expiration_time != FOREVER:

@@ -91,22 +91,26 @@ def off_link_addresses(client: Client, ia: Ia) -> bool:
 
 
 def renewal_times(decisions: Iterable[Decision]) -> tuple[int, int]:
-    """Give T1 and T2 for all identity associations of one reply, in seconds (RFC 9915 18.3.2, 21.4)."""
-    granted = [told for decision in decisions for told in decision.granted]
-    if not granted:
-        left_s = [told.valid_s for decision in decisions for told in decision.told if told.valid_s]
-        return (min(left_s), min(left_s)) if left_s else (0, 0)
-    preferred_s = min(told.preferred_s for told in granted)
-    lifetimes = [told.home.subnet.lifetimes for told in granted if told.home]
-    t1 = min(_share(each.renew_s, preferred_s, 5) for each in lifetimes)
-    t2 = min(_share(each.rebind_s, preferred_s, 8) for each in lifetimes)
-    return min(t1, t2), t2
+    """Give T1 and T2 for all identity associations of one reply, in seconds (RFC 9915 18.3.2, 21.4).
 
-
-def _share(configured_s: int | None, preferred_s: int, tenths: int) -> int:
-    if configured_s is not None:
-        return configured_s
-    return FOREVER if preferred_s == FOREVER else preferred_s * tenths // 10
+    They are those of the lease that has to be renewed first. If nothing can be extended, they are the time that is
+    left (18.3.4); if nothing lives, 0.
+    """
+    t1 = t2 = left_s = FOREVER
+    is_granted = lives = False
+    for decision in decisions:
+        for told in decision.told:
+            if told.granted and told.home:
+                is_granted = True
+                lifetimes = told.home.subnet.lifetimes
+                t1 = min(t1, lifetimes.renew_s)
+                t2 = min(t2, lifetimes.rebind_s)
+            elif told.valid_s:
+                lives = True
+                left_s = min(left_s, told.valid_s)
+    if is_granted:
+        return min(t1, t2), t2
+    return (left_s, left_s) if lives else (0, 0)
 
 
 def _grant(choice: Choice) -> Told:

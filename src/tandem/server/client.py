@@ -24,11 +24,8 @@ class Client:
     relays: list[Relay]
     place: Place | None
     reservation: Reservation | None
-
-    @property
-    def duid(self) -> bytes:
-        """The client's DUID; empty if it did not say."""
-        return self.message.client_id
+    duid: bytes
+    """The client's DUID; empty if it did not say."""
 
 
 def identify(now: Moment, message: ClientMessage, relays: list[Relay], place: Place | None) -> Client:
@@ -37,7 +34,7 @@ def identify(now: Moment, message: ClientMessage, relays: list[Relay], place: Pl
     if place is not None and message.client_id:
         hardware = link_layer_address(message, relays) if place.knows_link_layers else None
         reservation = place.reservation_for(message.client_id, hardware)
-    return Client(now, message, relays, place, reservation)
+    return Client(now, message, relays, place, reservation, message.client_id)
 
 
 def link_layer_address(message: ClientMessage, relays: list[Relay]) -> bytes | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from tandem.effects.effects import Effects, Send
 from tandem.effects.events import Datagram
@@ -28,8 +28,10 @@ from tandem.wire.received import body_of, read_client_message, unwrap
 CLIENT_PORT = 546
 SERVER_PORT = 547
 POOL_LOW_PERCENT = 90
+RAPID_COMMIT = write_option(RapidCommit.code, b"")
 
 Parts = list[bytes]
+Exchange = Callable[[Client, Effects], tuple[MessageType, Parts] | None]
 
 
 class Engine:
@@ -43,7 +45,7 @@ class Engine:
         self._server_id = write_option(ServerId.code, duid)
         self._interfaces: Mapping[int, tuple[str, tuple[int, ...]]] = {}
         self._low_pools: set[int] = set()
-        self._exchanges = {
+        self._exchanges: dict[int, Exchange] = {
             MessageType.SOLICIT: self._solicit,
             MessageType.REQUEST: self._request,
             MessageType.CONFIRM: self._confirm,
@@ -87,7 +89,7 @@ class Engine:
             return
         client = identify(now, message, relays, self.places.locate(relays, datagram.interface))
         committed = len(effects.commit)
-        answered = self._exchanges[MessageType(message.type)](client, effects)
+        answered = self._exchanges[message.type](client, effects)
         if answered is None:
             reason = "unknown-link" if client.place is None else "nothing-to-say"
             effects.note("dropped", "debug", reason=reason, peer=datagram.peer, type=message.type)
@@ -112,17 +114,13 @@ class Engine:
             return None
         taken: set[int] = set()
         decisions = [assign(self.allocator, client, ia, taken) for ia in client.message.ias]
-        rapid = place.rapid_commit and client.message.body(RapidCommit.code) is not None
-        if rapid:
-            self._commit(client, decisions, effects)
-            extra = [write_option(RapidCommit.code, b"")]
-        else:
-            for decision in decisions:
-                for told in decision.told:
-                    self.offers.add(told.key, client.duid, client.now.mono)
-            extra = [self._preference]
-        type_ = MessageType.REPLY if rapid else MessageType.ADVERTISE
-        return type_, self._describe(type_, client, decisions, effects) + extra
+        if place.rapid_commit and client.message.body(RapidCommit.code) is not None:
+            return MessageType.REPLY, [*self._grant(client, decisions, effects), RAPID_COMMIT]
+        for decision in decisions:
+            for told in decision.told:
+                self.offers.add(told.key, client.duid, client.now.mono)
+        parts = self._describe(MessageType.ADVERTISE, client, decisions, renewal_times(decisions), effects)
+        return MessageType.ADVERTISE, [*parts, self._preference]
 
     def _request(self, client: Client, effects: Effects) -> tuple[MessageType, Parts] | None:
         """RFC 9915 18.3.2."""
@@ -135,8 +133,7 @@ class Engine:
             else assign(self.allocator, client, ia, taken)
             for ia in client.message.ias
         ]
-        self._commit(client, decisions, effects)
-        return MessageType.REPLY, self._describe(MessageType.REPLY, client, decisions, effects)
+        return MessageType.REPLY, self._grant(client, decisions, effects)
 
     def _renew(self, client: Client, effects: Effects) -> tuple[MessageType, Parts] | None:
         """RFC 9915 18.3.4; a binding that is not known here is made again."""
@@ -151,8 +148,7 @@ class Engine:
             return None
         taken: set[int] = set()
         decisions = [extend(self.allocator, client, ia, taken, may_create) for ia in client.message.ias]
-        self._commit(client, decisions, effects)
-        return MessageType.REPLY, self._describe(MessageType.REPLY, client, decisions, effects)
+        return MessageType.REPLY, self._grant(client, decisions, effects)
 
     def _confirm(self, client: Client, effects: Effects) -> tuple[MessageType, Parts] | None:
         """RFC 9915 18.3.3."""
@@ -205,23 +201,35 @@ class Engine:
 
     # -- what they share
 
-    def _describe(self, type_: MessageType, client: Client, decisions: list[Decision], effects: Effects) -> Parts:
-        """Encode the decisions and the options that go with them, and note both."""
-        t1, t2 = renewal_times(decisions)
+    def _grant(self, client: Client, decisions: list[Decision], effects: Effects) -> Parts:
+        """Record what the decisions grant, and encode the Reply that says so."""
+        times = renewal_times(decisions)
+        self._commit(client, decisions, times, effects)
+        return self._describe(MessageType.REPLY, client, decisions, times, effects)
+
+    def _describe(
+        self,
+        type_: MessageType,
+        client: Client,
+        decisions: list[Decision],
+        times: tuple[int, int],
+        effects: Effects,
+    ) -> Parts:
+        """Encode the decisions, with T1 and T2, and the options that go with them; note it."""
+        t1, t2 = times
         self._note_answer(type_, client, decisions, effects)
         homes = [told.home for decision in decisions for told in decision.told if told.home]
         parts = [write_ia(client, decision, t1, t2) for decision in decisions]
         parts.append(self.policy.options_for(client, homes[0] if homes else None))
         return parts
 
-    def _commit(self, client: Client, decisions: list[Decision], effects: Effects) -> None:
+    def _commit(self, client: Client, decisions: list[Decision], times: tuple[int, int], effects: Effects) -> None:
         """Record what the decisions grant: from here on it is promised."""
-        t1, t2 = renewal_times(decisions)
         details = details_of(client)
         for decision in decisions:
             for told in decision.granted:
                 before = self.table.get(told.key)
-                lease = _granted(client, decision.ia.iaid, told, (t1, t2), details, before)
+                lease = _granted(client, decision.ia.iaid, told, times, details, before)
                 effects.commit.append(self.table.put(lease))
                 self.offers.drop(told.key)
                 if before is None or before.status not in TIMED:

@@ -5,6 +5,8 @@ Encoded once when the configuration is loaded; the joined octets of each combina
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from tandem.effects.settings import OptionSet, PoolSettings, Reservation, Settings, SubnetSettings
 from tandem.server.client import Client
 from tandem.server.places import Home
@@ -83,9 +85,10 @@ class Policy:
         return b"".join(found.values())
 
 
-def codes_in(requested: bytes) -> list[int]:
+@lru_cache(maxsize=COMBINATIONS_MAX)
+def codes_in(requested: bytes) -> tuple[int, ...]:
     """Give the codes in the body of an Option Request option; a last odd octet is ignored."""
-    return [requested[at] << 8 | requested[at + 1] for at in range(0, len(requested) - 1, 2)]
+    return tuple(requested[at] << 8 | requested[at + 1] for at in range(0, len(requested) - 1, 2))
 
 
 def wants(client: Client, code: int) -> bool:

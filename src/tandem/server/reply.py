@@ -12,7 +12,6 @@ from tandem.server.policy import codes_in, exclude_option
 from tandem.wire.message import RELAY_HEADER, MessageType
 from tandem.wire.option import write_option
 from tandem.wire.options import (
-    ClientId,
     IaAddress,
     IaNa,
     IaPrefix,
@@ -38,12 +37,11 @@ def status_option(status: StatusCode, text: str = "") -> bytes:
 def write_client_message(type_: MessageType, client: Client, server_id: bytes, parts: Iterable[bytes]) -> bytes:
     """Build an Advertise or Reply to the client's message; `server_id` and `parts` are encoded options."""
     message = client.message
-    client_id = message.client_id
     return b"".join(
         (
             bytes((type_,)),
             message.transaction_id,
-            write_option(ClientId.code, client_id) if client_id else b"",
+            message.client_id_option,
             server_id,
             *parts,
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tandem.wire.message import HOP_COUNT_LIMIT, RELAY_HEADER, MessageType
+from tandem.wire.message import HOP_COUNT_LIMIT, RELAY_HEADER, RELAYED, MessageType
 from tandem.wire.options import (
     ClientId,
     IaAddress,
@@ -58,9 +58,22 @@ class Relay(NamedTuple):
 
 
 class ClientMessage:
-    """A client's message. `client_id`, `server_id` and `requested` are bodies of options, empty if missing."""
+    """A client's message. `client_id`, `server_id` and `requested` are bodies of options, empty if missing.
 
-    __slots__ = ("client_id", "data", "ias", "options", "requested", "server_id", "transaction_id", "type")
+    `client_id_option` is the client's identifier with its header, as it goes into each answer.
+    """
+
+    __slots__ = (
+        "client_id",
+        "client_id_option",
+        "data",
+        "ias",
+        "options",
+        "requested",
+        "server_id",
+        "transaction_id",
+        "type",
+    )
 
     def __init__(self, data: bytes, type_: int, transaction_id: bytes, options: Index) -> None:
         self.data = data
@@ -68,6 +81,7 @@ class ClientMessage:
         self.transaction_id = transaction_id
         self.options = options
         self.client_id = b""
+        self.client_id_option = b""
         self.server_id = b""
         self.requested = b""
         self.ias: list[Ia] = []
@@ -112,14 +126,20 @@ def unwrap(data: bytes) -> tuple[list[Relay], int, int]:
 
 
 def read_client_message(data: bytes, start: int, end: int) -> ClientMessage:
-    """Index the client's message in data[start:end]. WireError if what every answer needs is malformed."""
+    """Index the client's message in data[start:end]. WireError if what every answer needs is malformed.
+
+    A message of relays or servers is no client's; it is not looked into, and has no options here.
+    """
     if end - start < CLIENT_HEADER_OCTETS:
         raise WireError("a message is shorter than its header")
+    if data[start] in RELAYED:
+        return ClientMessage(data, data[start], b"", [])
     options = index_options(data, start + CLIENT_HEADER_OCTETS, end)
     message = ClientMessage(data, data[start], data[start + 1 : start + CLIENT_HEADER_OCTETS], options)
     for code, body, body_end in options:
         if code == ClientId.code:
             message.client_id = _read_duid(message.client_id, data[body:body_end])
+            message.client_id_option = data[body - 4 : body_end]
         elif code == ServerId.code:
             message.server_id = _read_duid(message.server_id, data[body:body_end])
         elif code == IaNa.code or code == IaPd.code:

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv6Address
+import re
+from struct import Struct
+
+GROUPS = Struct("!8H")
+ZEROS = re.compile(r"(?:^|:)0(?::0)+(?=:|$)")
+"""Two or more groups of zeros with the colons around them, but the last."""
 
 
 def show_address(address: bytes) -> str:
-    """Show 16 octets as an IPv6 address."""
-    return str(IPv6Address(address))
+    """Show 16 octets as an IPv6 address (RFC 5952)."""
+    text = ":".join([f"{group:x}" for group in GROUPS.unpack(address)])
+    runs = ZEROS.findall(text)
+    if not runs:
+        return text
+    longest = max(runs, key=lambda run: run.count("0"))  # of equally long ones the first, as RFC 5952 4.2.3 asks
+    before, _, after = text.partition(longest)
+    return f"{before}:{after or ':'}" if before else f":{after or ':'}"
 
 
 def show_prefix(address: bytes, length: int) -> str:
     """Show a prefix as `address/length`."""
-    return f"{IPv6Address(address)}/{length}"
+    return f"{show_address(address)}/{length}"
 
 
 def show_octets(data: bytes) -> str:
