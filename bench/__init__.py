@@ -1,0 +1,1 @@
+"""What Tandem costs: measured, not guessed. See docs/performance.md."""
