@@ -7,9 +7,12 @@ from ipaddress import IPv6Address, IPv6Network
 
 from tandem.config.model import File, Lifetimes, Reservation, Subnet
 from tandem.config.problems import Location, Problem, show_location
+from tandem.lease.lease import FOREVER
 
 DEFAULT_PREFERRED_S = 2700
 DEFAULT_VALID_S = 3600
+LIFETIME_MAX_S = 10 * 365 * 86400
+"""Finite lifetimes end before 2106, where absolute times in 32 bits do."""
 
 
 def contradictions(file: File) -> Iterator[Problem]:
@@ -84,6 +87,8 @@ def _lifetimes(file: File) -> Iterator[Problem]:
         preferred_s, valid_s, renew_s, rebind_s = effective_lifetimes(file, subnet)
         if valid_s == 0 or preferred_s == 0:
             yield Problem(at, "a lifetime of 0 would end each lease as it begins")
+        if LIFETIME_MAX_S < valid_s < FOREVER or LIFETIME_MAX_S < preferred_s < FOREVER:
+            yield Problem(at, 'a lifetime of more than ten years is to be written as "forever"')
         if preferred_s > valid_s:
             yield Problem(at, f"the preferred lifetime, {preferred_s} s, is longer than the valid one, {valid_s} s")
         if renew_s is not None and renew_s > (rebind_s if rebind_s is not None else valid_s):

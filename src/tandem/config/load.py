@@ -26,7 +26,6 @@ from tandem.effects.settings import (
 )
 from tandem.lease.lease import FOREVER, key_of
 from tandem.lease.pool import Range
-from tandem.wire.names import complete
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,7 @@ def parse(text: str) -> model.File:
     """Read and check the whole file. ConfigError has all problems, in the order of their lines."""
     try:
         raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError is a ValueError, as is a number too long to read
         raise ConfigError([f"The file is not TOML: {error}."]) from error
     lines = Lines(text)
     try:
@@ -177,13 +176,12 @@ def _pools(subnet: model.Subnet, where: str) -> Iterator[PoolSettings]:
 def _reservation(reservation: model.Reservation, where: str) -> Reservation:
     keys = [key_of(int(address)) for address in reservation.address]
     keys += [key_of(int(prefix[0]), prefix.prefixlen) for prefix in reservation.prefix]
-    hostname = reservation.hostname
     return Reservation(
         where=where,
         duid=reservation.duid,
         link_layer=reservation.link_layer,
         keys=tuple(keys),
-        hostname=complete(hostname) if hostname and "." in hostname else hostname,
+        hostname=reservation.hostname,
         options=reservation.options.encode(),
         exclude=_relative(reservation.exclude),
     )

@@ -9,7 +9,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from tandem.config.options import Options, Table
-from tandem.config.values import Address, AddressRange, Duid, Duration, Hex, OneOrMore, Prefix, read_address
+from tandem.config.values import Address, AddressRange, Duid, Duration, Hex, Hostname, OneOrMore, Prefix, read_address
 
 DAY_S = 86400
 SERVER_PORT = 547
@@ -109,7 +109,7 @@ class Reservation(Table):
     address: Annotated[list[Address], OneOrMore] = []
     prefix: Annotated[list[Prefix], OneOrMore] = []
     exclude: Prefix | None = None
-    hostname: str | None = None
+    hostname: Hostname | None = None
     options: Options = Options()
 
     @model_validator(mode="after")

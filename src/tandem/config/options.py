@@ -70,7 +70,7 @@ class VendorSpecific(Table):
     """A Vendor-specific Information option (RFC 9915 21.17): suboptions by number, in hexadecimal."""
 
     enterprise: int = Field(ge=0, le=0xFFFFFFFF)
-    suboptions: dict[int, Hex]
+    suboptions: dict[Annotated[int, Field(ge=0, le=0xFFFF)], Hex]
 
 
 class Options(BaseModel):
@@ -108,6 +108,11 @@ class Options(BaseModel):
             if not 0 < int(key) <= 0xFFFF or int(key) in NOT_TO_BE_CONFIGURED:
                 raise ValueError(f"option {key} is not one to configure")
         return value
+
+    @model_validator(mode="after")
+    def _fits(self) -> Options:
+        self.encode()
+        return self
 
     def encode(self) -> OptionSet:
         """Give the options with their headers, by code."""

@@ -102,6 +102,12 @@ def read_domain(value: Any) -> str:
     return complete(value)
 
 
+def read_hostname(value: Any) -> str:
+    """Read a host's name: a domain name, complete if it has a dot in it, else partial."""
+    name = read_domain(value)
+    return name if "." in name[:-1] else name[:-1]
+
+
 def read_list(value: Any) -> Any:
     """Read one item as a list of one."""
     return value if isinstance(value, list) else [value]
@@ -127,4 +133,5 @@ AddressRange = Annotated[tuple[IPv6Address, IPv6Address], BeforeValidator(read_r
 Hex = Annotated[bytes, BeforeValidator(read_hex), PlainSerializer(bytes.hex), _text("octets in hexadecimal")]
 Duid = Annotated[bytes, BeforeValidator(read_duid), PlainSerializer(bytes.hex), _text("a DUID in hexadecimal")]
 Domain = Annotated[str, BeforeValidator(read_domain), _text("a domain name")]
+Hostname = Annotated[str, BeforeValidator(read_hostname), _text("a host's name")]
 OneOrMore = BeforeValidator(read_list)

@@ -109,6 +109,11 @@ def show_key(key: int) -> str:
     return show_address(address) if length == ADDRESS_LENGTH else show_prefix(address, length)
 
 
+def end_of(now_utc: int, lasts_s: int) -> int:
+    """Give the UTC second at which something ends that lasts so long; FOREVER if it never does."""
+    return FOREVER if lasts_s == FOREVER else min(now_utc + lasts_s, FOREVER - 1)
+
+
 def is_held(lease: Lease, lapse_utc: int) -> bool:
     """Say whether a client may be using the lease now."""
     return lease.status == BindingStatus.ACTIVE and lease.expiration_time > lapse_utc

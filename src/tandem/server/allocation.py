@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from tandem.lease.lease import BindingStatus, Lease, ia_code_of, is_held
@@ -48,7 +48,7 @@ class Allocator:
             if lease.iaid == ia.iaid and lease.ia_code == ia.code and is_held(lease, client.now.lapse_utc)
         ]
 
-    def choose(self, client: Client, ia: Ia, taken: Container[int]) -> list[Choice] | Refusal:
+    def choose(self, client: Client, ia: Ia, taken: Collection[int]) -> list[Choice] | Refusal:
         """Choose leases for an identity association; `taken` are what others of the same message were given.
 
         In this order: what is reserved for the client, what it was just offered, what it holds, what it held,
@@ -61,16 +61,13 @@ class Allocator:
         if reserved:
             return reserved
         held = [] if self._wants_other_length(client, ia, place) else self._usable(client, ia, place)
-        offered = self._offered(client, ia, place, taken)
+        room = self._room(client, taken)
+        offered = self._offered(client, ia, place, taken)[:room]
         if offered or held:
             return offered or held
-        if self.count_held(client) >= LEASES_PER_CLIENT_MAX:
+        if not room:
             return Refusal(f"the client holds {LEASES_PER_CLIENT_MAX} leases already")
         return self._new(client, ia, place, taken)
-
-    def count_held(self, client: Client) -> int:
-        """Count all leases that the client holds, of whatever identity association."""
-        return sum(is_held(lease, client.now.lapse_utc) for lease in self._table.of_client(client.duid))
 
     def may_extend(self, client: Client, lease: Lease, home: Home) -> bool:
         """Say whether a lease that the client holds is still its to be extended."""
@@ -79,7 +76,7 @@ class Allocator:
         pool = self._table.pool_of(lease.key)
         return home.pool is not None and pool is not None and pool.holds(lease.key)
 
-    def is_free(self, client: Client, key: int, taken: Container[int] = ()) -> bool:
+    def is_free(self, client: Client, key: int, taken: Collection[int] = ()) -> bool:
         """Say whether the client may be given a lease that it does not hold."""
         if key in taken or self._offers.holder(key, client.now.mono) not in (None, client.duid):
             return False
@@ -93,17 +90,24 @@ class Allocator:
 
     # -- the steps of `choose`
 
-    def _reserved(self, client: Client, ia: Ia, taken: Container[int]) -> list[Choice]:
+    def _room(self, client: Client, taken: Collection[int]) -> int:
+        """Say how many more leases the client may be given, beside those it holds and those just taken for it."""
+        held = {each.key for each in self._table.of_client(client.duid) if is_held(each, client.now.lapse_utc)}
+        return LEASES_PER_CLIENT_MAX - len(held.union(taken))
+
+    def _reserved(self, client: Client, ia: Ia, taken: Collection[int]) -> list[Choice]:
         if client.reservation is None or client.place is None:
             return []
         found = []
+        room = self._room(client, taken)
         for key in client.reservation.keys:
             lease = self._table.get(key)
             bound = lease is not None and is_held(lease, client.now.lapse_utc) and lease.duid == client.duid
             if bound and lease is not None and lease.iaid != ia.iaid:
                 continue  # another of its identity associations has it
             home = client.place.home_of(key)
-            if ia_code_of(key) == ia.code and home and (bound or self.is_free(client, key, taken)):
+            if ia_code_of(key) == ia.code and home and (bound or (room and self.is_free(client, key, taken))):
+                room -= not bound
                 found.append(Choice(key, home, f"reserved by {client.reservation.where}"))
         return found
 
@@ -114,7 +118,7 @@ class Allocator:
             if (home := place.home_of(lease.key)) and self.may_extend(client, lease, home)
         ]
 
-    def _offered(self, client: Client, ia: Ia, place: Place, taken: Container[int]) -> list[Choice]:
+    def _offered(self, client: Client, ia: Ia, place: Place, taken: Collection[int]) -> list[Choice]:
         return [
             Choice(key, home, "offered to the client before")
             for key in ia.asked
@@ -123,7 +127,7 @@ class Allocator:
             and self.is_free(client, key, taken)
         ]
 
-    def _new(self, client: Client, ia: Ia, place: Place, taken: Container[int]) -> list[Choice] | Refusal:
+    def _new(self, client: Client, ia: Ia, place: Place, taken: Collection[int]) -> list[Choice] | Refusal:
         for key, reason in self._wished(client, ia):
             home = self._open_home(place, key)
             if home and self.is_free(client, key, taken):

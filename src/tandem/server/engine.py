@@ -9,7 +9,7 @@ from tandem.effects.events import Datagram
 from tandem.effects.now import Moment
 from tandem.effects.rules import Rules
 from tandem.effects.settings import Settings
-from tandem.lease.lease import FOREVER, BindingStatus, Lease
+from tandem.lease.lease import BindingStatus, Lease, end_of
 from tandem.lease.table import TIMED, LeaseTable
 from tandem.server.allocation import Allocator
 from tandem.server.bindings import Decision, Told, assign, extend, off_link_addresses, renewal_times
@@ -20,11 +20,12 @@ from tandem.server.policy import Policy, details_of
 from tandem.server.reply import status_option, wrap, write_client_message, write_ia
 from tandem.server.validate import reason_to_discard
 from tandem.wire.message import MessageType
-from tandem.wire.option import write_option
+from tandem.wire.option import TooLong, write_option
 from tandem.wire.options import IaNa, Preference, RapidCommit, RelayPort, ServerId, StatusCode
 from tandem.wire.reader import WireError
-from tandem.wire.received import body_of, read_client_message, unwrap
+from tandem.wire.received import Relay, body_of, read_client_message, unwrap
 
+DATAGRAM_MAX = 65_527  # what UDP over IPv6 carries
 CLIENT_PORT = 546
 SERVER_PORT = 547
 POOL_LOW_PERCENT = 90
@@ -95,12 +96,14 @@ class Engine:
             effects.note("dropped", "debug", reason=reason, peer=datagram.peer, type=message.type)
             return
         type_, parts = answered
-        answer = write_client_message(type_, client, self._server_id, parts)
-        port = CLIENT_PORT
-        if relays:
-            answer = wrap(data, relays, answer)
-            port_option = body_of(data, relays[0].options, RelayPort.code)
-            port = SERVER_PORT if port_option is None else datagram.port  # RFC 8357 5.2
+        try:
+            answer = wrap(data, relays, write_client_message(type_, client, self._server_id, parts))
+        except TooLong:
+            answer = b""
+        if not 0 < len(answer) <= DATAGRAM_MAX:
+            effects.note("dropped", "warning", reason="answer-too-long", peer=datagram.peer, type=message.type)
+            return
+        port = _port_to_answer(datagram, relays)
         send = Send(answer, datagram.peer, port, datagram.interface, datagram.door, datagram.local)
         promises = type_ is not MessageType.ADVERTISE or len(effects.commit) > committed
         (effects.then if promises else effects.at_once).append(send)
@@ -173,7 +176,7 @@ class Engine:
         parts = [status_option(StatusCode.SUCCESS)]
         given_up = []
         now_utc = client.now.utc
-        until = now_utc + self.settings.decline_time_s if status is BindingStatus.ABANDONED else now_utc
+        until = end_of(now_utc, self.settings.decline_time_s) if status is BindingStatus.ABANDONED else now_utc
         for ia in client.message.ias:
             if status is BindingStatus.ABANDONED and ia.code != IaNa.code:
                 continue
@@ -274,6 +277,14 @@ class Engine:
         )
 
 
+def _port_to_answer(datagram: Datagram, relays: list[Relay]) -> int:
+    """Give the UDP port that the answer goes to (RFC 9915 7.2, RFC 8357 5.2)."""
+    if not relays:
+        return CLIENT_PORT
+    relay_port = body_of(datagram.data, relays[0].options, RelayPort.code)
+    return datagram.port if relay_port is not None and len(relay_port) == RelayPort.fixed.size else SERVER_PORT
+
+
 def _granted(
     client: Client, iaid: int, told: Told, times: tuple[int, int], details: bytes, before: Lease | None
 ) -> Lease:
@@ -287,7 +298,7 @@ def _granted(
         iaid=iaid,
         start_time_of_state=before.start_time_of_state if before is not None and goes_on else now_utc,
         client_last_transaction_time=now_utc,
-        expiration_time=FOREVER if told.valid_s == FOREVER else now_utc + told.valid_s,
+        expiration_time=end_of(now_utc, told.valid_s),
         preferred_s=told.preferred_s,
         valid_s=told.valid_s,
         t1_s=times[0],

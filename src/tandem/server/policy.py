@@ -11,18 +11,20 @@ from tandem.effects.settings import OptionSet, PoolSettings, Reservation, Settin
 from tandem.server.client import Client
 from tandem.server.places import Home
 from tandem.wire.message import MessageType
-from tandem.wire.option import write_option
+from tandem.wire.names import read_name
+from tandem.wire.option import write_option, write_options
 from tandem.wire.options import (
     ClientFqdn,
     InformationRefreshTime,
     PrefixExclude,
     RelaySuppliedOptions,
 )
-from tandem.wire.reader import index_options
-from tandem.wire.received import body_of
+from tandem.wire.reader import Reader, WireError, index_options
+from tandem.wire.received import Index
 
-COMBINATIONS_MAX = 4096
-FQDN_SERVER_OVERRIDES = 0x02  # RFC 4704 4.1, the O bit
+COMBINATIONS_MAX = 1024
+FQDN_SERVER = 0x01  # RFC 4704 4.1, the S bit
+FQDN_SERVER_OVERRIDES = 0x02  # the O bit
 FQDN_NO_UPDATE = 0x04  # the N bit
 
 Combination = tuple[SubnetSettings | None, PoolSettings | None, Reservation | None, bytes, bool]
@@ -79,10 +81,18 @@ class Policy:
         for relay in reversed(client.relays) if wanted else ():
             for code, start, end in relay.options:
                 if code == RelaySuppliedOptions.code:
-                    for inner, body, body_end in index_options(data, start, end):
+                    for inner, body, body_end in _index_if_whole(data, start, end):
                         if inner in wanted and inner not in effective:
                             found.setdefault(inner, data[body - 4 : body_end])
         return b"".join(found.values())
+
+
+def _index_if_whole(data: bytes, start: int, end: int) -> Index:
+    """Index what a relay supplies; nothing, if it is cut off."""
+    try:
+        return index_options(data, start, end)
+    except WireError:
+        return []
 
 
 @lru_cache(maxsize=COMBINATIONS_MAX)
@@ -123,18 +133,30 @@ def _fqdn(client: Client) -> bytes:
     """Answer the client's FQDN, if it asked for that: its reserved name, or its own; no DNS update is done."""
     if not wants(client, ClientFqdn.code):
         return b""
-    sent = client.message.body(ClientFqdn.code)
+    sent = _sent_fqdn(client)
     hostname = client.reservation.hostname if client.reservation else None
-    if not sent and hostname is None:
+    name = hostname if hostname is not None else sent.name if sent else None
+    if name is None:
         return b""
-    wished_flags = sent[0] if sent else 0
-    flags = FQDN_NO_UPDATE | (FQDN_SERVER_OVERRIDES if wished_flags & 1 else 0)
-    if hostname is not None:
-        return write_option(ClientFqdn.code, ClientFqdn(flags, hostname).body())
-    return write_option(ClientFqdn.code, bytes((flags,)) + (sent or b"")[1:])
+    flags = FQDN_NO_UPDATE | (FQDN_SERVER_OVERRIDES if sent and sent.flags & FQDN_SERVER else 0)
+    return write_options((ClientFqdn(flags, name),))
 
 
 def details_of(client: Client) -> bytes:
     """Give what is worth remembering of the client with its leases: its FQDN, as it said it."""
-    sent = body_of(client.message.data, client.message.options, ClientFqdn.code)
-    return b"" if not sent else write_option(ClientFqdn.code, sent)
+    sent = _sent_fqdn(client)
+    return b"" if sent is None else write_options((sent,))
+
+
+def _sent_fqdn(client: Client) -> ClientFqdn | None:
+    """Give the client's FQDN, None if it said none, or none that is a name."""
+    body = client.message.body(ClientFqdn.code)
+    if body is None:
+        return None
+    reader = Reader(body)
+    try:
+        flags, name = reader.uint(1), read_name(reader)
+        reader.done()
+    except WireError:
+        return None
+    return ClientFqdn(flags, name)

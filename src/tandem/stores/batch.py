@@ -7,6 +7,7 @@ from struct import Struct
 from zlib import crc32
 
 from tandem.lease.change import Change, Fact, Put
+from tandem.wire.reader import Reader
 
 KEY_OCTETS = 17
 PUT = 1
@@ -42,14 +43,21 @@ def read_batch(data: bytes) -> Iterator[Change]:
     """Read what `write_batch` gave. BatchDamagedError if it is not that."""
     if len(data) < 4 or crc32(data[4:]) != int.from_bytes(data[:4], "big"):
         raise BatchDamagedError("a batch's checksum is wrong")
-    at = 4
-    while at < len(data):
-        kind, key_octets, size = HEADER.unpack_from(data, at)
-        at += HEADER.size
-        body = data[at : at + size]
-        at += size
-        key = int.from_bytes(key_octets, "big")
-        if kind == FACT:
-            yield Fact(body[:key].decode(), body[key:])
-        else:
-            yield Put(key, None if kind == FORGET else body)
+    reader = Reader(data)
+    reader.take(4)
+    try:
+        while reader.at < reader.end:
+            kind, key_octets, size = HEADER.unpack(reader.take(HEADER.size))
+            yield _change(kind, int.from_bytes(key_octets, "big"), reader.take(size))
+    except ValueError as error:  # cut off, or no text where there should be one
+        raise BatchDamagedError(f"a batch is not what this version writes: {error}") from error
+
+
+def _change(kind: int, key: int, body: bytes) -> Change:
+    if kind == PUT:
+        return Put(key, body)
+    if kind == FORGET and not body:
+        return Put(key, None)
+    if kind == FACT and key <= len(body):
+        return Fact(body[:key].decode(), body[key:])
+    raise BatchDamagedError(f"there is no such change of kind {kind}")

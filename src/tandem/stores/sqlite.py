@@ -97,7 +97,7 @@ class SqliteStore:
             ).fetchall()
             if rows:
                 self._fold(rows)
-            elif self._wal_pages() > WAL_PAGES_MAX:
+            if len(rows) < FOLD_ROWS and self._wal_pages() > WAL_PAGES_MAX:
                 self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error as error:
             raise _failure(error) from error
@@ -158,6 +158,7 @@ class SqliteStore:
         self._db.execute("PRAGMA wal_autocheckpoint = 0")
         self._db.execute("BEGIN IMMEDIATE")
         self._db.execute("ROLLBACK")
+        _sync_folder(self._path.parent)  # SQLite does not mind if it cannot; the log's name has to be durable too
         self._is_writable = True
 
     def _cannot_use(self, error: Exception) -> StoreError:
@@ -182,9 +183,16 @@ def _create(path: Path) -> None:
     db.executescript("PRAGMA synchronous = FULL;" + SCHEMA)
     db.close()
     os.rename(draft, path)
-    folder = os.open(path.parent, os.O_RDONLY)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(path: Path) -> None:
+    """Make names in a folder durable. StoreBroken if that fails."""
+    folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)
+    except OSError as error:
+        raise StoreBroken(f"the folder {path} cannot be synced: {error.strerror}") from error
     finally:
         os.close(folder)
 

@@ -83,7 +83,7 @@ def _read_message(data: bytes, hops: int) -> Message | Relayed:
     if type_ not in RELAYED:
         reader.take(1)
         return Message(type_, reader.uint(3), read_options(reader))
-    if hops > HOP_COUNT_LIMIT:
+    if hops == HOP_COUNT_LIMIT:
         raise WireError(f"more than {HOP_COUNT_LIMIT} relays")
     _, hop_count, link_address, peer_address = RELAY_HEADER.unpack(reader.take(RELAY_HEADER.size))
     options = read_options(reader)

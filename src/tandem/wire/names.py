@@ -24,6 +24,8 @@ def read_name(reader: Reader) -> str:
         if size == 0:
             return ".".join(labels) + "."
         labels.append(_show_label(reader.take(size)))
+    if octets == NAME_OCTETS_MAX:
+        raise WireError("a domain name is too long to be completed")
     return ".".join(labels)
 
 

@@ -20,6 +20,10 @@ HEADER = Struct("!HH")
 OPTION_SIZE_MAX = 0xFFFF
 
 
+class TooLong(ValueError):
+    """Something would not fit into the format."""
+
+
 class Field(NamedTuple):
     """The format of one field: a struct code if its size is fixed, else functions over what is left."""
 
@@ -58,7 +62,7 @@ def _get_sized_items(reader: Reader) -> tuple[bytes, ...]:
 
 
 def _put_sized_items(items: Iterable[bytes]) -> bytes:
-    return b"".join(len(item).to_bytes(2, "big") + item for item in items)
+    return b"".join(write_option(0, item)[2:] for item in items)
 
 
 def _get_suboptions(reader: Reader) -> tuple[tuple[int, bytes], ...]:
@@ -70,7 +74,7 @@ def _get_suboptions(reader: Reader) -> tuple[tuple[int, bytes], ...]:
 
 
 def _put_suboptions(suboptions: Iterable[tuple[int, bytes]]) -> bytes:
-    return b"".join(HEADER.pack(code, len(data)) + data for code, data in suboptions)
+    return b"".join(write_option(code, data) for code, data in suboptions)
 
 
 def _show_list(show: Callable[[Any], str]) -> Callable[[Iterable[Any]], str]:
@@ -155,9 +159,9 @@ def read_options(reader: Reader) -> tuple[Option, ...]:
 
 
 def write_option(code: int, body: bytes) -> bytes:
-    """Put the header before a body. ValueError if the body does not fit into an option."""
+    """Put the header before a body. TooLong if the body does not fit into an option."""
     if len(body) > OPTION_SIZE_MAX:
-        raise ValueError(f"option {code} would take {len(body)} octets; {OPTION_SIZE_MAX} is the most")
+        raise TooLong(f"option {code} would take {len(body)} octets; {OPTION_SIZE_MAX} is the most")
     return HEADER.pack(code, len(body)) + body
 
 

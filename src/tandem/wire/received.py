@@ -24,7 +24,9 @@ from tandem.wire.reader import WireError, index_options
 IAS_MAX = 32
 """Identity associations in one message; a client may hold no more leases than that."""
 ASKED_MAX = 64
-"""Leases that a client may name in one identity association."""
+"""Leases that a client may name in one message."""
+REQUESTED_OCTETS_MAX = 512
+"""Of an option request that is longer, the rest is not looked at: 256 options are enough for anybody."""
 DUID_OCTETS_MAX = 130
 """RFC 9915 11.1: a type of two octets and up to 128 behind it."""
 
@@ -145,10 +147,18 @@ def read_client_message(data: bytes, start: int, end: int) -> ClientMessage:
         elif code == IaNa.code or code == IaPd.code:
             message.ias.append(_read_ia(data, code, body, body_end))
         elif code == OptionRequest.code:
-            message.requested = data[body:body_end]
-    if len(message.ias) > IAS_MAX:
-        raise WireError(f"more than {IAS_MAX} identity associations")
+            message.requested = data[body : min(body_end, body + REQUESTED_OCTETS_MAX)]
+    _check_ias(message.ias)
     return message
+
+
+def _check_ias(ias: list[Ia]) -> None:
+    if len(ias) > IAS_MAX:
+        raise WireError(f"more than {IAS_MAX} identity associations")
+    if len(ias) > 1 and len({(ia.code, ia.iaid) for ia in ias}) < len(ias):
+        raise WireError("an identity association stands in the message twice")
+    if sum(len(ia.asked) for ia in ias) > ASKED_MAX:
+        raise WireError(f"more than {ASKED_MAX} leases in one message")
 
 
 def _read_duid(seen: bytes, duid: bytes) -> bytes:
@@ -168,10 +178,11 @@ def _read_ia(data: bytes, code: int, start: int, end: int) -> Ia:
         return Ia(code, iaid, ())
     read = _read_ia_address if code == IaNa.code else _read_ia_prefix
     wanted = IaAddress.code if code == IaNa.code else IaPrefix.code
-    asked = [read(data, body, to) for found, body, to in index_options(data, at, end) if found == wanted]
-    if len(asked) > ASKED_MAX:
-        raise WireError(f"more than {ASKED_MAX} leases in one identity association")
-    return Ia(code, iaid, tuple(asked))
+    return Ia(
+        code,
+        iaid,
+        tuple([read(data, body, to) for found, body, to in index_options(data, at, end) if found == wanted]),
+    )
 
 
 def _read_ia_address(data: bytes, start: int, end: int) -> int:
@@ -184,6 +195,6 @@ def _read_ia_prefix(data: bytes, start: int, end: int) -> int:
     if start + IA_PREFIX.size > end:
         raise WireError("an IA Prefix option is cut off")
     length = data[start + 8]
-    if length > ADDRESS_LENGTH:
-        raise WireError(f"a prefix length of {length}")
+    if length >= ADDRESS_LENGTH:
+        raise WireError(f"a prefix to delegate of length {length}")
     return int.from_bytes(data[start + 9 : start + 25], "big") << 8 | length
