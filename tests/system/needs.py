@@ -1,0 +1,55 @@
+"""What must be installed and allowed before a test with real programs can run.
+
+What is missing skips the test with a sentence that says so; where TANDEM_REQUIRE_SYSTEM=1, as in CI, it fails it.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import subprocess
+from typing import NoReturn
+
+import pytest
+
+# Where Debian has each program. `packages.txt`, which CI installs, lists all of these packages but Kea's.
+PACKAGES = {
+    "dhclient": "isc-dhcp-client",
+    "dhcp6c": "wide-dhcpv6-client",
+    "dhcpcd": "dhcpcd-base",
+    "dhcrelay": "isc-dhcp-relay",
+    "dibbler-client": "dibbler-client",
+    "dnsmasq": "dnsmasq-base",
+    "ip": "iproute2",
+    "kea-dhcp6": "kea-dhcp6-server",
+    "mount": "mount",
+    "strace": "strace",
+    "/lib/systemd/systemd-networkd": "systemd",
+}
+
+
+def _lacks(sentence: str) -> NoReturn:
+    if os.environ.get("TANDEM_REQUIRE_SYSTEM") == "1":
+        pytest.fail(sentence, pytrace=False)
+    pytest.skip(sentence)
+
+
+def need_program(program: str) -> None:
+    """Return if the program is installed."""
+    if not shutil.which(program):
+        _lacks(f"There is no {program}; Debian has it in the package {PACKAGES.get(program, program)}.")
+
+
+def need_namespaces() -> None:
+    """Return if this process may make network namespaces."""
+    if os.geteuid() != 0:
+        _lacks("Network namespaces need root, and this is not root.")
+    if complaint := _complaint():
+        _lacks(f"Root may not make network namespaces here: {complaint}.")
+
+
+@functools.cache
+def _complaint() -> str:
+    tried = subprocess.run(["unshare", "--net", "--mount", "true"], capture_output=True, text=True, check=False)
+    return tried.stderr.strip() if tried.returncode else ""

@@ -1,0 +1,56 @@
+"""Real clients, for an address and for a prefix, directly on the link and through relays."""
+
+from __future__ import annotations
+
+from ipaddress import IPv6Network
+
+import pytest
+
+from system.capture import Kind, Message
+from system.cell import RELAYS, Cell, Plan
+from system.clients import CLIENTS, Want
+from system.net import until
+from system.servers import ADDRESS_POOL, PREFIX_POOL, duid
+
+SUCCESS = 0
+WITHIN_S = 45.0  # longer than any client's timers, on a machine with much else to do
+
+MATRIX = [Plan(client, want, relay) for client in CLIENTS for want in Want for relay in (None, *RELAYS)]
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("cell", MATRIX, indirect=True, ids=str)
+def test_a_lease_lives_its_whole_life(cell: Cell) -> None:
+    """It is got, renewed, rebound at another server, the same again after a power cut, and released."""
+    client, link = cell.client, cell.link
+
+    client.start()
+    lease = granted(link.answered(Kind.REQUEST, WITHIN_S))
+    (prefix,) = lease
+    assert prefix.subnet_of(ADDRESS_POOL if client.want is Want.ADDRESS else PREFIX_POOL)
+    until(lambda: client.leases() == lease, WITHIN_S, "the client uses what it was given")
+
+    assert granted(link.answered(Kind.RENEW, WITHIN_S)) == lease
+
+    cell.server.crash()
+    link.sent(Kind.RENEW, WITHIN_S)
+    cell.server.start(successor := 2 if client.follows_rebind else 1)
+    rebound = link.answered(Kind.REBIND, WITHIN_S)
+    assert (granted(rebound), rebound.server) == (lease, duid(successor))
+    assert client.leases() == lease
+
+    client.lose_power()
+    assert not client.leases()
+    client.start()
+    until(lambda: client.leases() == lease, WITHIN_S, "the same lease after a power cut")
+
+    if client.can_release:
+        client.release()
+        assert not granted(link.answered(Kind.RELEASE, WITHIN_S))
+        until(lambda: not client.leases(), WITHIN_S, "the client no longer uses what it released")
+
+
+def granted(reply: Message) -> frozenset[IPv6Network]:
+    """What a Reply gives; it must be a success."""
+    assert set(reply.statuses) <= {SUCCESS}, str(reply)
+    return reply.leases

@@ -1,0 +1,179 @@
+"""Nothing leaves the machine until what it promises is on disk: shown by the calls that a real server made.
+
+A server is watched by strace while it starts, serves, is killed, starts again and is stopped. From that recording
+the disk is built as it would be found after a power cut at any moment.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+import re
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from process.server import until
+from system.crowd import Crowd, Promise, broken, on_disk
+from system.disk import Disk
+from system.needs import need_program
+from system.trace import Call, read_trace, wrapper
+from system.wrapped import WrappedServer
+from tandem.lease.lease import BindingStatus
+from tandem.stores.batch import KEY_OCTETS
+from tandem.stores.sqlite import SqliteStore
+from tandem.wire.message import MessageType
+
+pytestmark = pytest.mark.system
+
+SEED = 8156
+SEATS = 4
+RUNS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM)
+BURSTS = 3
+BURST_ANSWERS = 40
+WITHIN_S = 5.0
+QUIET_S = 0.15
+"""So long without a call, the server has done its housekeeping."""
+RANDOM_CUTS = 200
+WAL_PAGES_MAX = 8
+IMPATIENT = (
+    f"import tandem.stores.sqlite as store; store.WAL_PAGES_MAX = {WAL_PAGES_MAX}\n"
+    "from tandem.admin.cli import main; main()"
+)
+"""`tandem`, but it empties its write-ahead log after a few pages and not after thousands."""
+SENDS = ("sendto", "sendmsg", "sendmmsg")
+
+
+class Recording(NamedTuple):
+    """What a server did, and what its clients asked."""
+
+    calls: list[Call]
+    crowd: Crowd
+    state: Path
+
+    def replies(self) -> dict[int, Promise]:
+        """Give what each REPLY promised, by the place of the call that sent it."""
+        found = {}
+        for at, call in enumerate(self.calls):
+            if call.name in SENDS and call.result is None:
+                for promise in map(self.crowd.read, filter(_is_relayed, call.strings)):
+                    if promise is not None:
+                        found[at] = promise
+        return found
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recording]:
+    need_program("strace")
+    folder = tmp_path_factory.mktemp("cut")
+    server = WrappedServer(folder, tandem=(sys.executable, "-c", IMPATIENT))
+    crowd = Crowd(server.address, SEATS, SEED)
+    calls: list[Call] = []
+    try:
+        for run, end in enumerate(RUNS):
+            trace = folder / f"trace{run}"
+            server.wrapper = wrapper(trace)
+            server.start()
+            for _ in range(BURSTS):
+                crowd.work(WITHIN_S, BURST_ANSWERS)
+                # Housekeeping waits for a pause, and is to be recorded as well.
+                until(functools.partial(is_quiet, trace), "the server comes to rest")
+            crowd.work(WITHIN_S, SEATS)
+            server.stop(end)
+            calls += read_trace(trace)
+        yield Recording(calls, crowd, server.state)
+    finally:
+        server.stop(signal.SIGKILL)
+        crowd.close()
+
+
+def is_quiet(trace: Path) -> bool:
+    return time.time() - trace.stat().st_mtime > QUIET_S
+
+
+def test_the_recording_shows_all_that_a_store_does(recording: Recording) -> None:
+    """Without this, the others could pass for want of anything to look at."""
+    assert len(recording.replies()) > len(RUNS) * BURSTS * BURST_ANSWERS / 2
+    done = [(call.name, Path(call.file).name) for call in recording.calls if call.result is not None]
+    emptied = ("ftruncate", "leases.db-wal")
+    assert done.count(("pwrite64", "leases.db")) > 0, "the write-ahead log was never brought into the file"
+    assert done.count(emptied) > 0, "the write-ahead log was never emptied while serving"
+
+
+def test_no_reply_leaves_before_the_sync_of_the_write_that_its_lease_is_in(recording: Recording) -> None:
+    replies = recording.replies()
+    written: list[bytes] = []
+    syncing = 0
+    safe: list[bytes] = []
+    for at, call in enumerate(recording.calls):
+        if at in replies:
+            for needle in _needles(replies[at]):
+                assert any(needle.search(data) for data in reversed(safe)), f"sent too early: {replies[at]}"
+        if Path(call.file).parent != recording.state:
+            continue
+        if call.name == "pwrite64" and call.result is not None:
+            written += call.strings
+        elif call.name in ("fsync", "fdatasync"):
+            if call.result is None:
+                syncing = len(written)
+            elif call.result == 0:
+                safe += written[:syncing]
+                del written[:syncing]
+
+
+def test_the_state_dir_itself_is_safe_before_the_first_reply(recording: Recording) -> None:
+    """A folder that was made is there after a power cut only once the folder around it was synced."""
+    parent = str(recording.state.parent)
+    before = recording.calls[: min(recording.replies())]
+    made = [str(recording.state).encode() in call.strings and call.result == 0 for call in before]
+    synced = [call.file == parent and "sync" in call.name and call.result == 0 for call in before]
+    assert any(synced[made.index(True) :])
+
+
+def test_a_power_cut_loses_nothing_that_was_promised(recording: Recording, tmp_path: Path) -> None:
+    """At every REPLY: with all lost that was not synced, and with chance deciding. Chance picks more moments."""
+    chance = random.Random(SEED)
+    replies = recording.replies()
+    cuts = {*replies, *chance.sample(range(len(recording.calls)), RANDOM_CUTS)}
+    disk = Disk(str(recording.state))
+    promises: dict[bytes, Promise] = {}
+    for at, call in enumerate(recording.calls):
+        disk.take(call)
+        if at in replies:
+            promises[replies[at].question.duid] = replies[at]
+            check(recording.crowd, disk.at_least(), promises, tmp_path)
+        if at in cuts:
+            check(recording.crowd, disk.as_found(chance), promises, tmp_path)
+
+
+def check(crowd: Crowd, files: Mapping[str, bytes], promises: Mapping[bytes, Promise], folder: Path) -> None:
+    """Open what a power cut left behind: that must be possible, and every promise must be kept."""
+    state = folder / "state"
+    state.mkdir()
+    for name, data in files.items():
+        (state / name).write_bytes(data)
+    store = SqliteStore(state / "leases.db")
+    found = on_disk(store.load())
+    store.close()
+    shutil.rmtree(state)
+    assert [line for each in promises.values() for line in broken(each, found, crowd.following(each.question))] == []
+
+
+def _needles(promise: Promise) -> list[re.Pattern[bytes]]:
+    """Give what the octets on disk must have in them: the name of the question, or the key with its new status."""
+    if promise.question.type is MessageType.RELEASE:
+        status = bytes((BindingStatus.RELEASED,))
+        keys = [key.to_bytes(KEY_OCTETS, "big") for key in promise.leases]
+        return [re.compile(re.escape(key) + b".." + re.escape(status), re.DOTALL) for key in keys]
+    label = promise.question.name.partition(".")[0]
+    return [re.compile(label.encode())] if promise.leases else []
+
+
+def _is_relayed(data: bytes) -> bool:
+    return data[:1] == bytes((MessageType.RELAY_REPL,))
