@@ -73,12 +73,15 @@ class Node:
         return effects
 
     def _obey(self, now: Moment, command: Command, effects: Effects) -> None:
+        """Answer an operator: what only looks is answered at once, what changes something once that is durable."""
+        committed = len(effects.commit)
         try:
             result = self._operator.obey(now, command.name, command.arguments, effects)
         except CommandError as error:
             effects.at_once.append(Answer(command.ticket, None, str(error)))
         else:
-            effects.then.append(Answer(command.ticket, result))
+            changed = len(effects.commit) > committed
+            (effects.then if changed else effects.at_once).append(Answer(command.ticket, result))
 
     def _rules(self) -> Rules:
         if not self._disk.accepts:

@@ -12,9 +12,9 @@ from served import ETH1, EVERYTHING
 from tandem.config.problems import ConfigError
 from tandem.server.allocation import LEASES_PER_CLIENT_MAX
 from tandem.server.offers import OFFER_S, OFFERS_MAX, Offers
-from tandem.wire.message import MessageType
+from tandem.wire.message import Message, MessageType
 from tandem.wire.option import Option
-from tandem.wire.options import ClientFqdn, IaAddress, IaNa, IaPd, OptionRequest
+from tandem.wire.options import ClientFqdn, ClientId, IaAddress, IaNa, IaPd, OptionRequest
 from tandem.wire.received import ASKED_MAX, IAS_MAX
 from wire.answers import RESERVED, client, leases_of, say
 
@@ -27,10 +27,10 @@ def new_ias(first: int) -> tuple[IaNa, ...]:
     return tuple(IaNa(iaid) for iaid in range(first, first + IAS_MAX))
 
 
-def addresses(world: World) -> list[Option]:
-    """Have one client offered as many addresses as it likes, and give them."""
+def offered_addresses(world: World, messages: int) -> list[Option]:
+    """Have one client offered many times as many addresses as it may hold, and give them."""
     found: list[Option] = []
-    for round_ in range(ASKED_MAX):
+    for round_ in range(messages):
         answer = world.answer_to(say(MessageType.SOLICIT, client(1), *new_ias(round_ * IAS_MAX)), ETH1)
         ias = [ia for ia in leases_of(answer) if isinstance(ia, IaNa)]
         found += [each for ia in ias for each in ia.options if isinstance(each, IaAddress)]
@@ -46,10 +46,11 @@ def test_a_client_that_holds_some_is_given_no_more_than_the_rest(held: int) -> N
 
 def test_offers_do_not_lift_the_limit_of_leases() -> None:
     world = World()
-    offered = addresses(world)
-    each = ASKED_MAX // IAS_MAX
-    named = (IaNa(n, options=tuple(offered[n * each : (n + 1) * each])) for n in range(IAS_MAX))
-    world.answer_to(say(MessageType.REQUEST, client(1), *named), ETH1)
+    offered = offered_addresses(world, 20)
+    assert len(offered) == 20 * IAS_MAX
+    for first in range(0, len(offered), ASKED_MAX):
+        named = IaNa(first, options=tuple(offered[first : first + ASKED_MAX]))
+        world.answer_to(say(MessageType.REQUEST, client(1), named), ETH1)
 
 
 def test_reservations_do_not_lift_the_limit_of_leases() -> None:
@@ -86,8 +87,8 @@ def test_a_pool_of_which_everything_is_offered_is_searched_a_little(tmp_path: Pa
     """A search for the last free address gives up before the other clients notice."""
     world = World(edited(tmp_path, *LARGE_POOL))
     for number in range(40_000 // IAS_MAX):
-        who = client(number % 250)
-        world.receive(say(MessageType.SOLICIT, who, *new_ias(number * IAS_MAX)).write())
+        who = ClientId(b"\0\2" + number.to_bytes(4, "big"))
+        world.receive(Message(MessageType.SOLICIT, 1, (who, *new_ias(0))).write())
     assert max(world.costs_s) < WORST_CPU_S
 
 

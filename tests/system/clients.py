@@ -229,4 +229,4 @@ UseDelegatedPrefix={self.want is Want.PREFIX}
         raise NotImplementedError
 
 
-CLIENTS: tuple[type[Client], ...] = (Networkd, WideClient, Dhclient, DibblerClient, Dhcpcd)  # the slowest first
+CLIENTS: tuple[type[Client], ...] = (Dhclient, Dhcpcd, WideClient, DibblerClient, Networkd)

@@ -1,6 +1,7 @@
 """A message as scapy understands it, in the words of `tandem.wire`, so that the two can be compared.
 
-A field is taken from scapy's own decoding; nothing here reads octets with our code.
+A field is taken from scapy's own decoding; nothing here reads octets with our code. Numbers are named, so that
+an order that is wrong in our declaration is not made right by the same order here.
 """
 
 from __future__ import annotations
@@ -52,13 +53,17 @@ def ntp_servers(values: list[Any]) -> tuple[tuple[int, bytes], ...]:
 OPTIONS: dict[str, Callable[[Any], Option]] = {
     "ClientId": lambda p: ours.ClientId(octets(p.duid)),
     "ServerId": lambda p: ours.ServerId(octets(p.duid)),
-    "IA_NA": lambda p: ours.IaNa(p.iaid, p.T1, p.T2, inside(p.ianaopts)),
+    "IA_NA": lambda p: ours.IaNa(iaid=p.iaid, t1=p.T1, t2=p.T2, options=inside(p.ianaopts)),
     "IA_TA": lambda p: ours.IaTa(p.iaid, inside(p.iataopts)),
-    "IAAddress": lambda p: ours.IaAddress(address(p.addr), p.preflft, p.validlft, inside(p.iaaddropts)),
+    "IAAddress": lambda p: ours.IaAddress(
+        address=address(p.addr), preferred=p.preflft, valid=p.validlft, options=inside(p.iaaddropts)
+    ),
     "OptReq": lambda p: ours.OptionRequest(tuple(p.reqopts)),
     "Pref": lambda p: ours.Preference(p.prefval),
     "ElapsedTime": lambda p: ours.ElapsedTime(p.elapsedtime),
-    "Auth": lambda p: ours.Authentication(p.proto, p.alg, p.rdm, p.replay, p.authinfo),
+    "Auth": lambda p: ours.Authentication(
+        protocol=p.proto, algorithm=p.alg, rdm=p.rdm, replay_detection=p.replay, information=p.authinfo
+    ),
     "ServerUnicast": lambda p: ours.ServerUnicast(address(p.srvaddr)),
     "StatusCode": lambda p: ours.Status(p.statuscode, text(p.statusmsg)),
     "RapidCommit": lambda _: ours.RapidCommit(),
@@ -74,8 +79,14 @@ OPTIONS: dict[str, Callable[[Any], Option]] = {
     "SIPServers": lambda p: ours.SipServers(addresses(p.sipservers)),
     "DNSServers": lambda p: ours.DnsServers(addresses(p.dnsservers)),
     "DNSDomains": lambda p: ours.DomainSearch(names(p.dnsdomains)),
-    "IA_PD": lambda p: ours.IaPd(p.iaid, p.T1, p.T2, inside(p.iapdopt)),
-    "IAPrefix": lambda p: ours.IaPrefix(p.preflft, p.validlft, p.plen, address(p.prefix), inside(p.iaprefopts)),
+    "IA_PD": lambda p: ours.IaPd(iaid=p.iaid, t1=p.T1, t2=p.T2, options=inside(p.iapdopt)),
+    "IAPrefix": lambda p: ours.IaPrefix(
+        preferred=p.preflft,
+        valid=p.validlft,
+        length=p.plen,
+        prefix=address(p.prefix),
+        options=inside(p.iaprefopts),
+    ),
     "SNTPServers": lambda p: ours.SntpServers(addresses(p.sntpservers)),
     "InfoRefreshTime": lambda p: ours.InformationRefreshTime(p.reftime),
     "RemoteID": lambda p: ours.RemoteId(p.enterprisenum, octets(p.remoteid)),
@@ -86,7 +97,7 @@ OPTIONS: dict[str, Callable[[Any], Option]] = {
     "NTPServer": lambda p: ours.NtpServers(ntp_servers(p.ntpserver)),
     "BootFileUrl": lambda p: ours.BootFileUrl(text(p.optdata)),
     "ClientArchType": lambda p: ours.ClientArchitecture(tuple(p.archtypes)),
-    "ClientNetworkInterId": lambda p: ours.NetworkInterface(p.iitype, p.iimajor, p.iiminor),
+    "ClientNetworkInterId": lambda p: ours.NetworkInterface(type=p.iitype, major=p.iimajor, minor=p.iiminor),
     "RelaySuppliedOpt": lambda p: ours.RelaySuppliedOptions(inside(p.relaysupplied)),
     "ClientLinkLayerAddr": lambda p: ours.ClientLinkLayer(p.lltype, bytes.fromhex(p.clladdr.replace(":", ""))),
     "CaptivePortal": lambda p: ours.CaptivePortal(text(p.URI)),

@@ -27,6 +27,7 @@ from tandem.runtime.notify import notify, watchdog_s
 from tandem.runtime.outbox import Outbox, Writer
 from tandem.runtime.poison import Poison
 from tandem.runtime.state import State
+from tandem.stores.store import StoreBroken
 
 RETRY_S = 1.0
 """How soon a full disk, or an interface that could not be served, is tried again."""
@@ -84,6 +85,9 @@ class Runtime:
         self._log.say("serving", server=self._loaded.name, version=__version__, file=str(self._path), pid=os.getpid())
         try:
             await self._stopped
+        except StoreBroken as error:
+            self._log.say("disk-broken", "error", why=str(error), advice="Look after the disk before starting again.")
+            os._exit(1)  # closing the store would write to a disk that nobody knows the state of
         finally:
             notify("STOPPING=1")
             await self._drain()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tandem.lease.change import Fact, Put
 from tandem.node import Identity
-from tandem.stores.sqlite import SqliteStore
+from tandem.stores.sqlite import SqliteStore, sync_folder
 from tandem.stores.store import StoreError, StoreFull
 
 STORE_NAME = "leases.db"
@@ -26,7 +26,7 @@ class State:
     def __init__(self, folder: Path, progress: Callable[[int, int], None]) -> None:
         """Open the state in `folder`, made if missing. StoreError says why it cannot be used."""
         try:
-            folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+            _make_folder(folder)
         except OSError as error:
             raise StoreError(f"The state-dir {folder} cannot be made: {error.strerror}.") from error
         if not os.access(folder, os.W_OK | os.X_OK):
@@ -60,3 +60,11 @@ class State:
                 raise StoreError(f"The disk takes nothing: {error}. Make room and start again.") from error
             self.facts.update((fact.name, fact.value) for fact in new)
         return Identity(configured_duid or self.facts[DUID_FACT], self.facts[SECRET_FACT])
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those around it, so that they are there after a power cut too. OSError if that fails."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+    for each in missing:
+        sync_folder(each.parent)

@@ -47,6 +47,7 @@ class SqliteStore:
         _look_at_header(path)
         try:
             if not path.exists():
+                _refuse_orphan(path.with_name(path.name + "-wal"))
                 _create(path)
             # Without a right to write until all was read and found right: a damaged file is not touched.
             self._db = sqlite3.connect(
@@ -142,6 +143,9 @@ class SqliteStore:
         return value[:-4]
 
     def _check(self) -> None:
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]  # as the write-ahead log has it
+        if version > VERSION:
+            raise _newer(self._path, version)
         found = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":
             raise sqlite3.DatabaseError(found)
@@ -158,7 +162,7 @@ class SqliteStore:
         self._db.execute("PRAGMA wal_autocheckpoint = 0")
         self._db.execute("BEGIN IMMEDIATE")
         self._db.execute("ROLLBACK")
-        _sync_folder(self._path.parent)  # SQLite does not mind if it cannot; the log's name has to be durable too
+        sync_folder(self._path.parent)  # SQLite does not mind if it cannot; the log's name has to be durable too
         self._is_writable = True
 
     def _cannot_use(self, error: Exception) -> StoreError:
@@ -177,16 +181,18 @@ class SqliteStore:
 def _create(path: Path) -> None:
     """Make a new file under another name first, so that one that was cut short is never taken for a store."""
     draft = path.with_name(path.name + ".new")
-    draft.unlink(missing_ok=True)
+    for left_over in path.parent.glob(draft.name + "*"):
+        left_over.unlink()
     os.close(os.open(draft, os.O_CREAT | os.O_WRONLY, 0o600))
     db = sqlite3.connect(draft, isolation_level=None)
-    db.executescript("PRAGMA synchronous = FULL;" + SCHEMA)
+    # In WAL mode from the beginning: changing to it later would leave a moment at which only a writer can open it.
+    db.executescript("PRAGMA synchronous = FULL; PRAGMA journal_mode = WAL;" + SCHEMA)
     db.close()
     os.rename(draft, path)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
     """Make names in a folder durable. StoreBroken if that fails."""
     folder = os.open(path, os.O_RDONLY)
     try:
@@ -213,9 +219,21 @@ def _look_at_header(path: Path) -> None:
             "Move it away, or name another state-dir."
         )
     if version > VERSION:
+        raise _newer(path, version)
+
+
+def _newer(path: Path, version: int) -> StoreError:
+    return StoreError(
+        f"{path} was written by a newer version of this server (format {version}; this one knows {VERSION}). "
+        f"It was not changed. Install that version again."
+    )
+
+
+def _refuse_orphan(log: Path) -> None:
+    """Refuse to begin anew beside the write-ahead log of a file that is gone: it would be taken for the new one's."""
+    if log.exists() and log.stat().st_size:
         raise StoreError(
-            f"{path} was written by a newer version of this server (format {version}; this one knows {VERSION}). "
-            f"It was not changed. Install that version again."
+            f"{log} belongs to a file that is no longer beside it. Put both back, or move it away as well."
         )
 
 
