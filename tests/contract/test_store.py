@@ -16,7 +16,7 @@ from tandem.stores.sqlite import SqliteStore
 from tandem.stores.store import Store, StoreBroken, StoreError, StoreFull
 
 BACK_ENDS: dict[str, Callable[[Path], Store]] = {"sqlite": lambda folder: SqliteStore(folder / "leases.db")}
-NOT_BACK_ENDS = {"__init__", "store", "batch"}
+NOT_BACK_ENDS = {"__init__", "store", "batch", "wal"}
 
 changes = strategies.one_of(
     strategies.builds(

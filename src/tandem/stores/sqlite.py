@@ -16,6 +16,7 @@ from zlib import crc32
 from tandem.lease.change import Change, Fact, Put
 from tandem.stores.batch import KEY_OCTETS, BatchDamagedError, read_batch, write_batch
 from tandem.stores.store import StoreBroken, StoreError, StoreFull
+from tandem.stores.wal import passed_over
 
 APPLICATION_ID = 0x54416E64
 VERSION = 1
@@ -149,6 +150,8 @@ class SqliteStore:
         found = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":
             raise sqlite3.DatabaseError(found)
+        if passed_over(self._path) > 1:
+            raise sqlite3.DatabaseError("commits in its write-ahead log cannot be read")
 
     def _make_writable(self) -> None:
         """Take the file for this process alone."""
