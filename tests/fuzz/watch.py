@@ -79,9 +79,11 @@ class Watch:
             message = message.message
         assert message.type in ANSWERS, f"a server does not send {message.type.name}"
         assert promised is (message.type is MessageType.REPLY), "a Reply waits for the disk, an Advertise does not"
+        leases = list(told(message))
+        assert len(dict(leases)) == len(leases), "a lease stands in two identity associations"
         if promised:
             duid = next((each.duid for each in message.options if isinstance(each, ClientId)), b"")
-            for key, valid_s in told(message):
+            for key, valid_s in leases:
                 self._check_promise(now, duid, key, valid_s)
 
     def _check_promise(self, now: Now, duid: bytes, key: int, valid_s: int) -> None:
@@ -102,5 +104,7 @@ def told(message: Message) -> Iterator[tuple[int, int]]:
                 yield key_of(int.from_bytes(each.address, "big")), each.valid
             elif isinstance(each, IaPrefix) and each.valid:
                 assert isinstance(ia, IaPd)
+                prefix = int.from_bytes(each.prefix, "big")
                 assert each.length < ADDRESS_LENGTH, "an address is not delegated"
-                yield key_of(int.from_bytes(each.prefix, "big"), each.length), each.valid
+                assert not prefix & (1 << ADDRESS_LENGTH - each.length) - 1, "a prefix has bits behind its length"
+                yield key_of(prefix, each.length), each.valid

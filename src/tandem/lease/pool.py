@@ -18,7 +18,7 @@ from tandem.wire.received import ADDRESS_LENGTH
 ENDED_MAX = 65_536
 """Ended leases that a pool remembers; beyond that the longest ended one is forgotten."""
 PROBES = 8
-SCAN_MAX = 4096
+SCAN_MAX = 512
 """Steps of the search for space never used, per choice, once hashing and ended leases gave nothing."""
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from tandem.effects.effects import Answer, Effects, Send
 from tandem.lease.change import Change
-from tandem.stores.store import Store, StoreBroken, StoreFull
+from tandem.stores.store import Store, StoreFull
 
 COLLECTED_MAX = 256
 """Changes in the batch being collected from which on no more datagrams are taken in."""
@@ -66,7 +66,7 @@ class Writer(threading.Thread):
             return self._store.tidy()
         except StoreFull:
             return False  # there is room again when a commit succeeds
-        except StoreBroken as error:
+        except BaseException as error:  # judged by the main thread, like a commit's
             self._done(error)
             return False
 

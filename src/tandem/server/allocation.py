@@ -93,7 +93,7 @@ class Allocator:
     def _room(self, client: Client, taken: Collection[int]) -> int:
         """Say how many more leases the client may be given, beside those it holds and those just taken for it."""
         held = {each.key for each in self._table.of_client(client.duid) if is_held(each, client.now.lapse_utc)}
-        return LEASES_PER_CLIENT_MAX - len(held.union(taken))
+        return max(0, LEASES_PER_CLIENT_MAX - len(held.union(taken)))
 
     def _reserved(self, client: Client, ia: Ia, taken: Collection[int]) -> list[Choice]:
         if client.reservation is None or client.place is None:

@@ -17,13 +17,13 @@ from tandem.server.client import Client, identify
 from tandem.server.offers import Offers
 from tandem.server.places import Home, Places
 from tandem.server.policy import Policy, details_of
-from tandem.server.reply import status_option, wrap, write_client_message, write_ia
+from tandem.server.reply import relay_port, status_option, wrap, write_client_message, write_ia
 from tandem.server.validate import reason_to_discard
 from tandem.wire.message import MessageType
 from tandem.wire.option import TooLong, write_option
-from tandem.wire.options import IaNa, Preference, RapidCommit, RelayPort, ServerId, StatusCode
+from tandem.wire.options import IaNa, Preference, RapidCommit, ServerId, StatusCode
 from tandem.wire.reader import WireError
-from tandem.wire.received import Relay, body_of, read_client_message, unwrap
+from tandem.wire.received import Relay, read_client_message, unwrap
 
 DATAGRAM_MAX = 65_527  # what UDP over IPv6 carries
 CLIENT_PORT = 546
@@ -281,8 +281,7 @@ def _port_to_answer(datagram: Datagram, relays: list[Relay]) -> int:
     """Give the UDP port that the answer goes to (RFC 9915 7.2, RFC 8357 5.2)."""
     if not relays:
         return CLIENT_PORT
-    relay_port = body_of(datagram.data, relays[0].options, RelayPort.code)
-    return datagram.port if relay_port is not None and len(relay_port) == RelayPort.fixed.size else SERVER_PORT
+    return SERVER_PORT if relay_port(datagram.data, relays[0]) is None else datagram.port
 
 
 def _granted(

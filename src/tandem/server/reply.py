@@ -21,7 +21,7 @@ from tandem.wire.options import (
     Status,
     StatusCode,
 )
-from tandem.wire.received import Relay
+from tandem.wire.received import Relay, body_of
 
 ECHO_REQUEST = 43  # RFC 4994: options that the relay wants back
 IA = Struct("!HHIII")
@@ -95,4 +95,12 @@ def _echoed(data: bytes, relay: Relay) -> bytes:
         if code == ECHO_REQUEST:
             echoed.update(codes_in(data[start:end]))
     echoed.discard(RelayMessage.code)
+    if relay_port(data, relay) is None:
+        echoed.discard(RelayPort.code)
     return b"".join(data[start - 4 : end] for code, start, end in relay.options if code in echoed)
+
+
+def relay_port(data: bytes, relay: Relay) -> int | None:
+    """Give what the relay's Relay Source Port option says (RFC 8357), None if it has none, or not a right one."""
+    body = body_of(data, relay.options, RelayPort.code)
+    return int.from_bytes(body, "big") if body is not None and len(body) == RelayPort.fixed.size else None

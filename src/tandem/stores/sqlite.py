@@ -77,9 +77,11 @@ class SqliteStore:
 
     def count(self) -> int:
         """Give about how many changes `load` will give, to show progress by."""
-        return int(
-            self._db.execute("SELECT (SELECT count(*) FROM lease) + (SELECT count(*) FROM journal)").fetchone()[0]
-        )
+        try:
+            counted = self._db.execute("SELECT (SELECT count(*) FROM lease) + (SELECT count(*) FROM journal)")
+            return int(counted.fetchone()[0])
+        except sqlite3.Error as error:
+            raise self._cannot_use(error) from error
 
     def commit(self, batch: Sequence[Change]) -> None:
         """Append the batch as one row and sync."""
@@ -149,7 +151,7 @@ class SqliteStore:
             raise _newer(self._path, version)
         found = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":
-            raise sqlite3.DatabaseError(found)
+            raise sqlite3.DatabaseError(" ".join(found.split()))
         if passed_over(self._path) > 1:
             raise sqlite3.DatabaseError("commits in its write-ahead log cannot be read")
 
@@ -160,7 +162,9 @@ class SqliteStore:
         self._db.close()
         self._db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=2)
         self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
-        self._db.execute("PRAGMA journal_mode = WAL")
+        mode = self._db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        if mode != "wal":  # it says so instead of failing
+            raise StoreBroken(f"{self._path} cannot be used with a write-ahead log, only with {mode!r}")
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute("PRAGMA wal_autocheckpoint = 0")
         self._db.execute("BEGIN IMMEDIATE")
