@@ -182,7 +182,9 @@ class Lab:
 
     def __enter__(self) -> Lab:
         _remove_leftovers()
-        self._switch = self.host("switch")
+        with self._cleanup:
+            self._switch = self.host("switch")
+            self._cleanup = self._cleanup.pop_all()  # it went well, so nothing is to be removed yet
         return self
 
     def __exit__(self, *_: object) -> None:

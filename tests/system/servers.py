@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sysconfig
 from abc import ABC, abstractmethod
 from ipaddress import IPv6Network
@@ -89,6 +90,13 @@ pools = ["{ADDRESS_POOL}"]
 pd-pools = [{{ prefix = "{PREFIX_POOL}", delegated-length = {DELEGATED_LENGTH} }}]
 """)
         return [self.program, "serve", str(file), "--server", "a"]
+
+    def statuses(self) -> dict[IPv6Network, str]:
+        """The leases that `tandem lease list` shows, each with its status; an address is a /128."""
+        command = [self.program, "lease", "list", "--format", "json", "--state-dir", str(self.scratch / "state")]
+        printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        leases = map(json.loads, printed.splitlines())
+        return {IPv6Network(lease["lease"]): lease["status"] for lease in leases}
 
 
 class Kea(Server):

@@ -10,7 +10,7 @@ from system.capture import Kind, Message
 from system.cell import RELAYS, Cell, Plan
 from system.clients import CLIENTS, Want
 from system.net import until
-from system.servers import ADDRESS_POOL, PREFIX_POOL, duid
+from system.servers import ADDRESS_POOL, PREFIX_POOL, Server, Tandem, duid
 
 SUCCESS = 0
 WITHIN_S = 45.0  # longer than any client's timers, on a machine with much else to do
@@ -30,6 +30,7 @@ def test_a_lease_lives_its_whole_life(cell: Cell) -> None:
     (prefix,) = lease
     assert prefix.subnet_of(ADDRESS_POOL if client.want is Want.ADDRESS else PREFIX_POOL)
     until(lambda: client.leases() == lease, WITHIN_S, "the client uses what it was given")
+    assert says(cell.server, prefix, "ACTIVE")
 
     assert granted(link.answered(Kind.RENEW, WITHIN_S)) == lease
 
@@ -44,14 +45,23 @@ def test_a_lease_lives_its_whole_life(cell: Cell) -> None:
     assert not client.leases()
     client.start()
     until(lambda: client.leases() == lease, WITHIN_S, "the same lease after a power cut")
+    assert says(cell.server, prefix, "ACTIVE")
 
     if client.can_release:
         client.release()
-        assert not granted(link.answered(Kind.RELEASE, WITHIN_S))
+        released = link.answered(Kind.RELEASE, WITHIN_S)
+        assert not granted(released)
+        assert released.statuses  # RFC 9915 18.3.7 has the Success said
         until(lambda: not client.leases(), WITHIN_S, "the client no longer uses what it released")
+        assert says(cell.server, prefix, "RELEASED")
 
 
 def granted(reply: Message) -> frozenset[IPv6Network]:
     """What a Reply gives; it must be a success."""
     assert set(reply.statuses) <= {SUCCESS}, str(reply)
     return reply.leases
+
+
+def says(server: Server, lease: IPv6Network, status: str) -> bool:
+    """Whether the server lists this lease, with this status, and no other. Kea is not asked."""
+    return not isinstance(server, Tandem) or server.statuses() == {lease: status}
