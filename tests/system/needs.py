@@ -24,6 +24,7 @@ PACKAGES = {
     "ip": "iproute2",
     "kea-dhcp6": "kea-dhcp6-server",
     "mount": "mount",
+    "setpriv": "util-linux",
     "strace": "strace",
     "/lib/systemd/systemd-networkd": "systemd",
 }

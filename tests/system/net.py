@@ -77,6 +77,11 @@ class Process:
                 argv, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
             )
 
+    @property
+    def pid(self) -> int:
+        """The program's process id."""
+        return self._popen.pid
+
     def alive(self) -> bool:
         """Whether the program still runs."""
         return self._popen.poll() is None

@@ -110,10 +110,14 @@ class Link:
         """Send a question until it is answered; give the seconds it took. DemoFailed if nobody answers."""
         started = time.monotonic()
         for _ in range(TRIES):
-            self._socket.sendto(self._relay.forward(question, client), self._server)
+            self.send(client, question)
             if self._answered(client):
                 return time.monotonic() - started
         raise DemoFailed("A client was not answered.")
+
+    def send(self, client: SimClient, question: Message) -> None:
+        """Send a question once, and wait for nothing."""
+        self._socket.sendto(self._relay.forward(question, client), self._server)
 
     def close(self) -> None:
         """Close the socket."""

@@ -32,6 +32,11 @@ class Counters:
         if times:
             self._other[event] += times
 
+    def drop(self, reason: str, times: int) -> None:
+        """Count datagrams that were dropped before the node saw them."""
+        if times:
+            self._dropped[reason] += times
+
     def as_json(self) -> dict[str, dict[str, int]]:
         """Give all totals: answers by the question's type, drops by reason, and other events."""
         return {

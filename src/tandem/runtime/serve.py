@@ -112,7 +112,9 @@ class Runtime:
     def _readable(self, number: int) -> None:
         datagrams = self._doors.receive(number)
         if self._poison:
-            datagrams = self._poison.without(datagrams)
+            harmless = self._poison.without(datagrams)
+            self._counters.drop("poison", len(datagrams) - len(harmless))
+            datagrams = harmless
         if not datagrams:
             return
         try:

@@ -31,11 +31,15 @@ ASKED_FOR = OptionRequest((DNS_SERVERS, DOMAIN_SEARCH, SOL_MAX_RT))
 
 
 class SimClient:
-    """A client with one IA_NA and, if wanted, one IA_PD. `leases` are the keys it may use now."""
+    """A client with one IA_NA and, if wanted, one IA_PD.
+
+    `leases` are the keys it may use now, `offered_keys` those that were last advertised to it.
+    """
 
     def __init__(self, number: int, with_prefix: bool = True) -> None:
         self.duid = b"\0\3\0\1\2\0" + number.to_bytes(4, "big")
         self.leases: tuple[int, ...] = ()
+        self.offered_keys: tuple[int, ...] = ()
         self._ias: tuple[Option, ...] = (IaNa(1), IaPd(2)) if with_prefix else (IaNa(1),)
         self._server: bytes | None = None
         self._transaction_id = number & 0xFFFF
@@ -70,8 +74,11 @@ class SimClient:
         ias = tuple(each for each in message.options if isinstance(each, IaNa | IaPd))
         if ias:
             self._ias = tuple(type(ia)(ia.iaid, 0, 0, _lease_options(ia)) for ia in ias)
+        keys = tuple(key for ia in ias for key in _keys(ia))
         if message.type is MessageType.REPLY:
-            self.leases = tuple(key for ia in ias for key in _keys(ia))
+            self.leases = keys
+        else:
+            self.offered_keys = keys
         return _is_success(message.options)
 
     def _ask(self, type_: MessageType) -> Message:
