@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from tandem.effects.effects import Answer, Effects
-from tandem.effects.events import Command, Datagram, Disk, Event, Interfaces, Reload
+from tandem.effects.events import (
+    Command,
+    ConnectionFailed,
+    Datagram,
+    Disk,
+    Event,
+    Interfaces,
+    PartnerGone,
+    PartnerOctets,
+    PartnerUp,
+    Reload,
+    Shutdown,
+)
 from tandem.effects.lapse import LapseClock
 from tandem.effects.now import Moment, Now
-from tandem.effects.rules import Rules
+from tandem.effects.rules import Rules, Serve
 from tandem.effects.settings import Settings
+from tandem.failover.operator import CannotObey
+from tandem.failover.relationships import Relationships
 from tandem.lease.lease import FOREVER
+from tandem.lease.space import interval_of
 from tandem.lease.table import LeaseTable
 from tandem.server.engine import Engine
 from tandem.server.expiry import end_leases
@@ -31,7 +46,14 @@ class Identity(NamedTuple):
 class Node:
     """A server. `handle` is its only door."""
 
-    def __init__(self, settings: Settings, identity: Identity, table: LeaseTable, now: Now) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        identity: Identity,
+        table: LeaseTable,
+        now: Now,
+        facts: Mapping[str, bytes] | None = None,
+    ) -> None:
         self._lapse = LapseClock(now)
         self._table = table
         self.handling: Datagram | None = None
@@ -42,6 +64,7 @@ class Node:
         self._clock_is_behind = False
         self._longest_promise_s = 0
         self._use_pools(settings)
+        self._relationships = Relationships(settings.relationships, table, facts or {}, self._lapse.moment(now, 0))
 
     def handle(self, now: Now, events: Sequence[Event]) -> Effects:
         """Take in everything that just happened and say what is to be done about it.
@@ -51,44 +74,65 @@ class Node:
         effects = Effects()
         moment = self._lapse.moment(now, self._longest_promise_s)
         self._watch_clock(moment, effects)
+        self._relationships.tick(moment, self._why_not(), effects)
         rules = self._rules()
-        more = rules.may_answer and end_leases(self._table, moment.lapse_utc, effects)
+        more = not self._why_not() and end_leases(self._table, moment.lapse_utc, rules, effects)
         for event in events:
-            match event:
-                case Datagram():
-                    self.handling = event
-                    self._engine.receive(moment, event, rules, effects)
-                case Command():
-                    self._obey(moment, event, effects)
-                case Disk():
-                    self._disk = event
-                    rules = self._rules()
-                case Interfaces():
-                    self._engine.use_interfaces(event.by_index)
-                case Reload():
-                    self._use_pools(event.settings)
-                    self._engine.use(event.settings)
+            if isinstance(event, Datagram):
+                self.handling = event
+                self._engine.receive(moment, event, rules, effects)
+            else:
+                self._take(moment, event, rules, effects)
+                rules = self._rules()
         self.handling = None
+        more = self._relationships.pump(moment, effects) or more
         effects.wake = self._next_wake(moment, more)
         return effects
 
-    def _obey(self, now: Moment, command: Command, effects: Effects) -> None:
+    def _take(self, now: Moment, event: Event, rules: Mapping[str | None, Rules], effects: Effects) -> None:
+        match event:
+            case Command():
+                self._obey(now, event, rules, effects)
+            case Disk():
+                self._disk = event
+            case Interfaces():
+                self._engine.use_interfaces(event.by_index)
+                self._relationships.use_links(self._engine.settings.links, event.by_index)
+            case Reload():
+                self._use_pools(event.settings)
+                self._engine.use(event.settings)
+                self._relationships.use(event.settings.relationships, now, effects)
+            case PartnerUp() | PartnerOctets() | PartnerGone() | ConnectionFailed() | Shutdown():
+                self._relationships.take(now, event, effects)
+
+    def _obey(self, now: Moment, command: Command, rules: Mapping[str | None, Rules], effects: Effects) -> None:
         """Answer an operator: what only looks is answered at once, what changes something once that is durable."""
         committed = len(effects.commit)
         try:
-            result = self._operator.obey(now, command.name, command.arguments, effects)
-        except CommandError as error:
+            result = self._relationships.obey(now, command.name, command.arguments, effects)
+            if result is None:
+                result = self._operator.obey(now, command.name, command.arguments, rules, effects)
+            if command.name == "status":
+                result["relationships"] = self._relationships.describe(now)
+        except (CommandError, CannotObey) as error:
             effects.at_once.append(Answer(command.ticket, None, str(error)))
         else:
             changed = len(effects.commit) > committed
             (effects.then if changed else effects.at_once).append(Answer(command.ticket, result))
 
-    def _rules(self) -> Rules:
+    def _why_not(self) -> str:
+        """Say why nobody can be served, whatever the relationship; empty if everybody can."""
         if not self._disk.accepts:
-            return Rules(False, "disk")
-        if self._clock_is_behind:
-            return Rules(False, "clock")
-        return Rules()
+            return "disk"
+        return "clock" if self._clock_is_behind else ""
+
+    def _rules(self) -> Mapping[str | None, Rules]:
+        """Give the rules by relationship; None stands for what is in none."""
+        why_not = self._why_not()
+        rules: dict[str | None, Rules] = {None: Rules(), **self._relationships.rules()}
+        if why_not:
+            return {name: each._replace(serve=Serve.NONE, reason=why_not) for name, each in rules.items()}
+        return rules
 
     def _watch_clock(self, now: Moment, effects: Effects) -> None:
         """Do not serve while UTC is behind what was promised by it already."""
@@ -102,10 +146,11 @@ class Node:
     def _next_wake(self, now: Moment, more: bool) -> float | None:
         if more:
             return now.mono
+        times = [each for each in (self._relationships.next_wake(now),) if each is not None]
         deadline = self._table.next_deadline()
-        if deadline is None:
-            return None
-        return now.mono + max(1, deadline - now.lapse_utc)
+        if deadline is not None:
+            times.append(now.mono + max(1, deadline - now.lapse_utc))
+        return min(times, default=None)
 
     def _use_pools(self, settings: Settings) -> None:
         """Lay the configured pools over the table, each without what is reserved in it."""
@@ -113,18 +158,18 @@ class Node:
         finite_s = [each.lifetimes.valid_s for each in subnets if each.lifetimes.valid_s != FOREVER]
         self._longest_promise_s = max(self._longest_promise_s, settings.decline_time_s, *finite_s, 0)
         reserved = [
-            (key >> 8, (key >> 8) + (1 << 128 - (key & 0xFF)) - 1)
-            for subnet in subnets
-            for reservation in subnet.reservations
-            for key in reservation.keys
+            interval_of(key) for subnet in subnets for reservation in subnet.reservations for key in reservation.keys
         ]
-        ranges = [pool.range for subnet in subnets for pool in subnet.pools]
         self._table.use_pools(
             [
                 (
-                    range_,
-                    tuple(hole for hole in reserved if hole[0] <= range_.last and hole[1] >= range_.first),
+                    pool.range,
+                    tuple(hole for hole in reserved if hole[0] <= pool.range.last and hole[1] >= pool.range.first),
                 )
-                for range_ in ranges
+                for subnet in subnets
+                for pool in subnet.pools
             ]
+        )
+        self._table.use_territories(
+            (territory, each.name) for each in settings.relationships for territory in each.territories
         )

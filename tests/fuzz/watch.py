@@ -59,8 +59,8 @@ class Watch:
         if before is not None:
             self._keys_of_client[before.duid].discard(change.key)
         lease = None if change.record is None else unpack(change.key, change.record)
-        if before is not None and before.expiration_time > now.utc:
-            told = f"{show_key(change.key)} is {before.duid.hex()}'s until {before.expiration_time}"
+        if before is not None and before.state_expiration_time > now.utc:
+            told = f"{show_key(change.key)} is {before.duid.hex()}'s until {before.state_expiration_time}"
             assert lease is not None, f"{told}, and was forgotten"
             assert lease.duid == before.duid, f"{told}, and was given to {lease.duid.hex()}"
         if lease is None or lease.status != BindingStatus.ACTIVE:
@@ -69,7 +69,7 @@ class Watch:
         self._active[change.key] = lease
         keys = self._keys_of_client.setdefault(lease.duid, set())
         keys.add(change.key)
-        held = sum(self._active[key].expiration_time > now.utc for key in keys)
+        held = sum(self._active[key].state_expiration_time > now.utc for key in keys)
         assert held <= LEASES_PER_CLIENT_MAX, f"{lease.duid.hex()} holds {held} leases"
 
     def _check_answer(self, now: Now, send: Send, promised: bool) -> None:
@@ -90,9 +90,9 @@ class Watch:
         lease = self._active.get(key)
         assert lease is not None, f"{show_key(key)} is promised and not on record"
         assert lease.duid == duid, f"{show_key(key)} is promised to {duid.hex()} and {lease.duid.hex()}'s"
-        if lease.expiration_time != FOREVER:
+        if lease.state_expiration_time != FOREVER:
             until = FOREVER if valid_s == FOREVER else now.utc + valid_s
-            assert lease.expiration_time >= until, f"{show_key(key)} is promised longer than it is recorded"
+            assert lease.state_expiration_time >= until, f"{show_key(key)} is promised longer than it is recorded"
 
 
 def told(message: Message) -> Iterator[tuple[int, int]]:

@@ -73,12 +73,12 @@ class World:
             case "reload":
                 return self._handle(Reload(load(HERE / f"{words[0]}.toml", None).settings))
             case "tick":
-                seconds = _seconds(words[0])
-                self._mono += seconds
-                self._utc += seconds
+                passed_s = seconds(words[0])
+                self._mono += passed_s
+                self._utc += passed_s
                 return self._handle()
             case "utc":
-                self._utc += _seconds(words[0])
+                self._utc += seconds(words[0])
                 return self._handle()
             case "disk":
                 return self._handle(Disk(words[0] == "ok", words[0]))
@@ -119,31 +119,45 @@ class World:
                 yield f"note {note.event} {values}".rstrip()
         for at, out in (("at once", effects.at_once), ("then", effects.then)):
             for each in out:
-                yield from _show_answer(each) if isinstance(each, Answer) else _show_send(each, at)
+                if isinstance(each, Answer):
+                    yield from _show_answer(each)
+                elif isinstance(each, Send):
+                    yield from _show_send(each, at)
 
     def _show_change(self, change: Put) -> str:
         if change.record is None:
             return f"{show_key(change.key)} forgotten"
         lease = unpack(change.key, change.record)
-        until = "forever" if lease.expiration_time == FOREVER else f"{lease.expiration_time - self._utc:+}s"
+        until = "forever" if lease.state_expiration_time == FOREVER else f"{lease.state_expiration_time - self._utc:+}s"
         return f"{show_key(lease.key)} {BindingStatus(lease.status).name} {_client(lease.duid)} ia={lease.iaid} {until}"
 
     def _datagram(self, client: str, kind: str, words: list[str]) -> Datagram:
         given = dict(word.partition("=")[::2] for word in words)
-        message = Message(MessageType[kind.upper().replace("-", "_")], 0x7A11, tuple(_options(client, kind, given)))
-        data = message.write()
+        data = write_question(client, kind, given, _server_duid(kind, given))
         for hops, link in enumerate(given["link"].split(">") if "link" in given else ()):
             data = _relayed(data, hops, link, given)
         local = UNICAST if "unicast" in given else MULTICAST
         return Datagram(data, "fe80::1", 1546, int(given.get("interface", "1")), 1, local)
 
 
-def _options(client: str, kind: str, given: dict[str, str]) -> Iterator[Option]:
+def write_question(client: str, kind: str, given: dict[str, str], server_duid: bytes | None) -> bytes:
+    """Give a client's message, described as in a script, to the server of that DUID or to any."""
+    type_ = MessageType[kind.upper().replace("-", "_")]
+    server = () if server_duid is None else (ServerId(server_duid),)
+    return Message(type_, 0x7A11, (*_client_id(client, given), *server, *_options(given))).write()
+
+
+def _client_id(client: str, given: dict[str, str]) -> Iterator[Option]:
     if "no-client-id" not in given:
         yield ClientId(_duid(client))
+
+
+def _server_duid(kind: str, given: dict[str, str]) -> bytes | None:
     server = given.get("server", "ours" if kind in NAMES_OUR_SERVER else "none")
-    if server != "none":
-        yield ServerId(DUID if server == "ours" else OTHER_DUID)
+    return None if server == "none" else DUID if server == "ours" else OTHER_DUID
+
+
+def _options(given: dict[str, str]) -> Iterator[Option]:
     if "oro" in given:
         yield OptionRequest(tuple(int(code) for code in given["oro"].split(",")))
     if "rapid" in given:
@@ -217,5 +231,6 @@ def _client(duid: bytes) -> str:
     return f"c{duid[-1]}"
 
 
-def _seconds(text: str) -> int:
+def seconds(text: str) -> int:
+    """Read `61s`, `+2m` or `-1d`."""
     return int(text[:-1]) * UNITS_S[text[-1]]

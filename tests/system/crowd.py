@@ -206,7 +206,7 @@ def on_disk(changes: Iterable[Change]) -> dict[int, Held]:
             lease = unpack(change.key, change.record)
             name = next((each.name for each in read_options(Reader(lease.details)) if isinstance(each, ClientFqdn)), "")
             is_active = lease.status == BindingStatus.ACTIVE
-            found[change.key] = Held(lease.duid, is_active, lease.expiration_time, name)
+            found[change.key] = Held(lease.duid, is_active, lease.state_expiration_time, name)
         elif isinstance(change, Put):
             found.pop(change.key, None)
     return found
@@ -219,7 +219,7 @@ def exported(leases: Iterable[Mapping[str, Any]]) -> dict[int, Held]:
         network = IPv6Network(lease["lease"])
         key = key_of(int(network.network_address), network.prefixlen)
         is_active = lease["status"] == "ACTIVE"
-        found[key] = Held(read_octets(lease["duid"]), is_active, lease["expiration-time"], lease["fqdn"])
+        found[key] = Held(read_octets(lease["duid"]), is_active, lease["state-expiration-time"], lease["fqdn"])
     return found
 
 

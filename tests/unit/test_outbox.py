@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tandem.effects.effects import Answer, Effects, Send
+from tandem.effects.effects import Answer, Effects, Out, Send
 from tandem.lease.change import Change, Fact
 from tandem.runtime.outbox import COLLECTED_MAX, Outbox
 from tandem.stores.store import StoreBroken, StoreFull
@@ -15,7 +15,7 @@ class Desk:
 
     def __init__(self) -> None:
         self.at_disk: list[list[Change]] = []
-        self.out: list[Send | Answer] = []
+        self.out: Out = []
         self.said: list[str] = []
         self.outbox = Outbox(
             self.at_disk.append, self.out.extend, self.said.append, lambda: self.said.append("accepted")

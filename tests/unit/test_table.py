@@ -7,7 +7,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from tandem.lease.change import Put
 from tandem.lease.lease import BindingStatus, Lease, key_of, unpack
-from tandem.lease.pool import Holes, Pool, Range, is_reserved_interface_id
+from tandem.lease.pool import Holes, Pool, is_reserved_interface_id
+from tandem.lease.space import Range
 from tandem.lease.table import TIMED, LeaseTable, load_table
 
 BASE = 0x20010DB8 << 96
@@ -16,8 +17,8 @@ KEYS = [key_of(BASE + number) for number in range(10)]  # two of them lie outsid
 DUIDS = [bytes((0, 3, 0, number)) for number in range(4)]
 
 
-def lease(key: int, duid: bytes, status: int, expiration_time: int, start: int = 0, iaid: int = 1) -> Lease:
-    return Lease(key, status, duid, iaid, start, start, expiration_time, 10, 20, 5, 8, b"")
+def lease(key: int, duid: bytes, status: int, state_expiration_time: int, start: int = 0, iaid: int = 1) -> Lease:
+    return Lease(key, status, duid, iaid, start, start, state_expiration_time, 10, 20, 5, 8, b"")
 
 
 class TableMachine(RuleBasedStateMachine):
@@ -58,8 +59,10 @@ class TableMachine(RuleBasedStateMachine):
                 due.add(each.key)
                 self.table.put(each._replace(status=BindingStatus.EXPIRED))
                 self.model[each.key] = each._replace(status=BindingStatus.EXPIRED)
-        assert not [each for each in self.model.values() if each.status in TIMED and each.expiration_time <= self.now]
-        assert all(self.model[key].expiration_time <= self.now for key in due)
+        assert not [
+            each for each in self.model.values() if each.status in TIMED and each.state_expiration_time <= self.now
+        ]
+        assert all(self.model[key].state_expiration_time <= self.now for key in due)
 
     @rule()
     def reload(self) -> None:
@@ -86,7 +89,7 @@ class TableMachine(RuleBasedStateMachine):
 
     @invariant()
     def no_deadline_is_missed(self) -> None:
-        ends = [each.expiration_time for each in self.model.values() if each.status in TIMED]
+        ends = [each.state_expiration_time for each in self.model.values() if each.status in TIMED]
         deadline = self.table.next_deadline()
         assert not ends or (deadline is not None and deadline <= min(ends))
 

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from tandem import __version__
-from tandem.admin import leases
+from tandem.admin import failover, leases, pki
 from tandem.admin.client import CommandFailed
 from tandem.admin.show import print_explanation, print_settings, print_status
 from tandem.admin.target import DEFAULT_STATE_DIR, AsJson, Socket, StateDir, connect
@@ -26,6 +26,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(leases.app, name="lease")
+app.add_typer(failover.app, name="failover")
+app.add_typer(pki.app, name="pki")
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The configuration file.", show_default=False)]
 ServerName = Annotated[str | None, typer.Option("--server", metavar="NAME", help="Which server of the file this is.")]

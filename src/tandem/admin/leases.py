@@ -30,7 +30,7 @@ COLUMNS = (
     "iaid",
     "start-time-of-state",
     "client-last-transaction-time",
-    "expiration-time",
+    "state-expiration-time",
     "preferred-lifetime",
     "valid-lifetime",
     "fqdn",

@@ -31,6 +31,8 @@ def print_status(found: Mapping[str, Any]) -> None:
         f"[bold]{found['server']}[/], tandem {found['version']}, up {_duration(found['up-s'])}, "
         f"{found['leases-known']} leases known{disk}"
     )
+    for relationship in found["relationships"]:
+        _print_relationship(console, relationship)
     table = _table("link", "pool", "from", "to", "in use", "of", "%")
     for link in found["links"]:
         for pool in link["pools"]:
@@ -44,6 +46,35 @@ def print_status(found: Mapping[str, Any]) -> None:
             console.print(f"{title}: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
 
 
+def _print_relationship(console: Console, found: Mapping[str, Any]) -> None:
+    """Print a relationship: both states, why, since and until when, what ends it, and what is amiss."""
+    partner = found["partner"]
+    style = "green" if found["state"] == "NORMAL" else "bold red" if found["stepped-aside"] else "yellow"
+    theirs = f"{partner['state'] or 'unknown'}" + ("" if partner["in-touch"] else ", not heard")
+    console.print(
+        f"[bold]{found['name']}[/]: {found['role']}, [{style}]{found['state']}[/] since {_clock(found['since'])} "
+        f"({found['why']}); partner {partner['name']}: {theirs}"
+    )
+    console.print(f"  {found['means']} {found['ends']}", markup=False)
+    if found["until"]:
+        console.print(f"  At the latest at {_clock(found['until'])}.")
+    if found["command"]:
+        console.print(f"  Command: {found['command']}. Risk: {found['risk']}", markup=False)
+    updates = found["updates"]
+    skew = "" if found["clock-skew"] is None else f", clocks {abs(found['clock-skew'])} s apart"
+    console.print(f"  {updates['unacked']} leases not acknowledged, {updates['rejections']} rejections{skew}")
+    for each in found["shares"]:
+        console.print(f"  free in {each['pool']}: primary {each['primary']}, secondary {each['secondary']}")
+    troubles = [f"the partner serves something else: {each}" for each in found["differences"]]
+    troubles += [f"{each['lease']} rejected by the partner: {each['why']}" for each in updates["rejected"]]
+    if found["last-refusal"]:
+        troubles.append(f"no connection: {found['last-refusal']}")
+    if not found["tls"]:
+        troubles.append("the partners talk without TLS, as the file says")
+    for trouble in troubles:
+        console.print(f"  [yellow]![/] {trouble}")
+
+
 def print_leases(leases: Sequence[Mapping[str, Any]]) -> None:
     """Print leases as a table."""
     console = console_for_people()
@@ -55,7 +86,7 @@ def print_leases(leases: Sequence[Mapping[str, Any]]) -> None:
             lease["duid"],
             str(lease["iaid"]),
             _clock(lease["client-last-transaction-time"]),
-            _clock(lease["expiration-time"]),
+            _clock(lease["state-expiration-time"]),
             lease["fqdn"] or "",
         )
     console.print(table)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv6Address, IPv6Network
 
-from tandem.config.model import File, Lifetimes, Reservation, Subnet
+from tandem.config.model import Failover, File, Lifetimes, Reservation, Subnet
 from tandem.config.problems import Location, Problem, show_location
 from tandem.lease.lease import FOREVER
 
+FAILOVER_VALID_MIN_S = 30
 DEFAULT_PREFERRED_S = 2700
 DEFAULT_VALID_S = 3600
 LIFETIME_MAX_S = 10 * 365 * 86400
@@ -18,6 +19,7 @@ LIFETIME_MAX_S = 10 * 365 * 86400
 def contradictions(file: File) -> Iterator[Problem]:
     """Give all that is wrong between the keys of a file whose single values are right."""
     yield from _references(file)
+    yield from _shared_links(file)
     yield from _lifetimes(file)
     yield from _overlaps(
         [(("subnet", n, "prefix"), (each.prefix[0], each.prefix[-1])) for n, each in enumerate(file.subnet)]
@@ -46,7 +48,7 @@ def nobodys(file: File) -> Iterator[Problem]:
 
 def _references(file: File) -> Iterator[Problem]:
     for name, failover in file.failover.items():
-        yield Problem(("failover", name), "failover is not in this version yet; take the table out")
+        yield from _failover(name, failover, file)
         for role in ("primary", "secondary"):
             if getattr(failover, role) not in file.server:
                 yield Problem(("failover", name, role), f"there is no [server.{getattr(failover, role)}]")
@@ -64,6 +66,33 @@ def _references(file: File) -> Iterator[Problem]:
     for name, server in file.server.items():
         if not server.interfaces and not server.listen:
             yield Problem(("server", name), "name the interfaces to serve, or addresses to listen on")
+
+
+def _failover(name: str, failover: Failover, file: File) -> Iterator[Problem]:
+    at: Location = ("failover", name)
+    if failover.primary == failover.secondary:
+        yield Problem((*at, "secondary"), "a server cannot be its own partner")
+    for role in ("primary", "secondary"):
+        server = file.server.get(getattr(failover, role))
+        if server is not None and server.address is None:
+            yield Problem(("server", getattr(failover, role)), f"say its address, where {name}'s partner reaches it")
+    if failover.security == "insecure" and failover.tls is not None:
+        yield Problem((*at, "security"), "with tls it cannot be insecure; take one of the two out")
+    if FOREVER in (failover.mclt, failover.keepalive, failover.startup, failover.auto_partner_down):
+        yield Problem(at, "no time here can be for ever")
+
+
+def _shared_links(file: File) -> Iterator[Problem]:
+    """All subnets on one link are in the same relationship, or in none: one answer is about all of them."""
+    first_on: dict[str, int] = {}
+    for number, subnet in enumerate(file.subnet):
+        link = subnet.shared_network or subnet.interface
+        if link is None:
+            continue
+        first = first_on.setdefault(link, number)
+        if file.subnet[first].failover != subnet.failover:
+            text = f"{show_location(('subnet', first))} is on the same link; both need the same failover, or none"
+            yield Problem(("subnet", number), text)
 
 
 def effective_lifetimes(file: File, subnet: Subnet) -> tuple[int, int, int | None, int | None]:
@@ -89,6 +118,10 @@ def _lifetimes(file: File) -> Iterator[Problem]:
             yield Problem(at, "a lifetime of 0 would end each lease as it begins")
         if LIFETIME_MAX_S < valid_s < FOREVER or LIFETIME_MAX_S < preferred_s < FOREVER:
             yield Problem(at, 'a lifetime of more than ten years is to be written as "forever"')
+        if subnet.failover is not None and valid_s < FAILOVER_VALID_MIN_S:
+            yield Problem(at, f"with failover, leases last at least {FAILOVER_VALID_MIN_S} s (RFC 8156 section 1)")
+        if subnet.failover is not None and FOREVER in (valid_s, preferred_s):
+            yield Problem(at, "with failover, no lifetime can be for ever")
         if preferred_s > valid_s:
             yield Problem(at, f"the preferred lifetime, {preferred_s} s, is longer than the valid one, {valid_s} s")
         if renew_s is not None and renew_s > (rebind_s if rebind_s is not None else valid_s):

@@ -14,9 +14,9 @@ from pydantic import ValidationError
 from tandem.config import model
 from tandem.config.check import contradictions, effective_lifetimes, nobodys
 from tandem.config.lines import Lines
+from tandem.config.partners import PartnerLine, partner_lines, relationships, servers_of
 from tandem.config.problems import ConfigError, Problem, show_location
 from tandem.effects.settings import (
-    Lifetimes,
     Link,
     OptionSet,
     PoolSettings,
@@ -25,7 +25,8 @@ from tandem.effects.settings import (
     SubnetSettings,
 )
 from tandem.lease.lease import FOREVER, key_of
-from tandem.lease.pool import Range
+from tandem.lease.promise import Lifetimes
+from tandem.lease.space import Range
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,8 @@ class Loaded:
     server: model.Server
     settings: Settings
     log: model.Log
+    lines: tuple[PartnerLine, ...]
+    """How the partners are reached."""
     complaints: tuple[str, ...]
     """What is wrong with the file, but does not keep the server from serving."""
 
@@ -55,7 +58,10 @@ def load(path: Path, name: str | None) -> Loaded:
     if chosen not in file.server:
         raise ConfigError([f"The file has no [server.{chosen}]; it has {', '.join(sorted(file.server))}."])
     complaints = _sorted_sentences(list(nobodys(file)), Lines(text))
-    return Loaded(chosen, file.server[chosen], _settings(file, chosen, text), file.log, tuple(complaints))
+    settings = _settings(file, chosen, text)
+    return Loaded(
+        chosen, file.server[chosen], settings, file.log, tuple(partner_lines(file, chosen)), tuple(complaints)
+    )
 
 
 def read_text(path: Path) -> str:
@@ -110,19 +116,23 @@ def _settings(file: model.File, name: str, text: str) -> Settings:
         server.interfaces if isinstance(server.interfaces, dict) else {each: each for each in server.interfaces}
     )
     grouped: dict[str, list[SubnetSettings]] = {}
+    shared: dict[str, str | None] = {}
     for number, subnet in enumerate(file.subnet):
-        if name == (subnet.server or next(iter(file.server))):
+        if name in servers_of(file, subnet):
             made = _subnet(file, number, general, local_names)
             link = subnet.shared_network or made.interface or made.name
             grouped.setdefault(link, []).append(made)
+            shared[link] = subnet.failover
+    links = tuple(Link(link, tuple(subnets), shared[link]) for link, subnets in grouped.items())
     return Settings(
         server=name,
         interfaces=tuple(local_names.values()),
-        links=tuple(Link(link, tuple(subnets)) for link, subnets in grouped.items()),
+        links=links,
         preference=server.preference,
         options=general,
         decline_time_s=file.decline_time,
         reuse_grace_s=file.reuse_grace,
+        relationships=tuple(relationships(file, name, links)),
         relay_supplied=frozenset(file.relay_supplied_options),
         digest=sha256(text.encode()).hexdigest(),
     )

@@ -51,20 +51,28 @@ class Lifetimes(Table):
     rebind_timer: Duration | None = None
 
 
+class Tls(Table):
+    """What proves to the partner who this server is. `{state-dir}` and `{server}` stand for each server's own."""
+
+    ca: str = "{state-dir}/ca.crt"
+    certificate: str = "{state-dir}/{server}.crt"
+    key: str = "{state-dir}/{server}.key"
+
+
 class Failover(Table):
     """A failover relationship (RFC 8156)."""
 
     primary: str
     secondary: str
     mclt: Annotated[Duration, Field(ge=30)] = 3600
-    keepalive: Duration = 10
+    keepalive: Annotated[Duration, Field(ge=1)] = 10
     port: int = Field(default=647, ge=1, le=65535)
     auto_partner_down: Duration | None = None
     startup: Duration = 5
     start_alone: bool = False
     secondary_share: int = Field(default=50, ge=0, le=100)
-    tls: dict[str, str] | None = None
-    security: str = "tls"
+    tls: Tls | None = None
+    security: str = Field(default="tls", pattern="^(tls|insecure)$")
 
 
 class Pool(Table):

@@ -19,12 +19,35 @@ class Send(NamedTuple):
     local: bytes
 
 
+class ToPartner(NamedTuple):
+    """A framed message for the failover partner; whoever sends it stamps it with the time."""
+
+    connection: int
+    data: bytes
+
+
+class Dial(NamedTuple):
+    """Open a connection to the partner of a relationship. `PartnerUp` or `ConnectionFailed` says what came of it."""
+
+    relationship: str
+
+
+class Hangup(NamedTuple):
+    """Close a connection to a partner, once all that was sent on it is written. Nothing more is heard of it."""
+
+    connection: int
+
+
 class Answer(NamedTuple):
     """The answer to the command with that ticket: `result` as JSON has it, or `error`, a sentence."""
 
     ticket: int
     result: Any
     error: str | None = None
+
+
+Out = list[Send | Answer | ToPartner]
+"""What leaves, in its order."""
 
 
 class Note(NamedTuple):
@@ -41,15 +64,17 @@ class Note(NamedTuple):
 class Effects:
     """What one call of `node.handle` asks for."""
 
-    __slots__ = ("at_once", "commit", "notes", "then", "wake")
+    __slots__ = ("at_once", "commit", "lines", "notes", "then", "wake")
 
     def __init__(self) -> None:
         self.commit: list[Change] = []
         """Changes that are to be durable before anything in `then` leaves; one batch."""
-        self.then: list[Send | Answer] = []
+        self.then: Out = []
         """Leaves once all commits so far are durable, these and every earlier call's: it promises something."""
-        self.at_once: list[Send | Answer] = []
+        self.at_once: Out = []
         """Leaves now: it promises nothing."""
+        self.lines: list[Dial | Hangup] = []
+        """Connections to open and to close, behind what is at once."""
         self.wake: float | None = None
         """Call again no later than this monotonic time."""
         self.notes: list[Note] = []

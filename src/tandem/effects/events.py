@@ -56,4 +56,54 @@ class Disk(NamedTuple):
     reason: str
 
 
-Event = Datagram | Interfaces | Command | Reload | Disk
+class PartnerUp(NamedTuple):
+    """A connection with a partner stands, secured if it has to be. `relationships` are those that it can be for.
+
+    `is_dialed`: this server opened it, for just one.
+    """
+
+    connection: int
+    relationships: tuple[str, ...]
+    peer: str
+    is_dialed: bool
+
+
+class PartnerOctets(NamedTuple):
+    """Octets that a partner sent, and the UTC second at which they came."""
+
+    connection: int
+    octets: bytes
+    received_utc: int
+
+
+class PartnerGone(NamedTuple):
+    """A connection with a partner broke, or was closed by it."""
+
+    connection: int
+    reason: str
+
+
+class ConnectionFailed(NamedTuple):
+    """No connection came about with the partner of a relationship; it may have been there all the same."""
+
+    relationship: str
+    reason: str
+    partner_was_there: bool
+
+
+class Shutdown(NamedTuple):
+    """The server is about to stop; its partners are to be told."""
+
+
+Event = (
+    Datagram
+    | Interfaces
+    | Command
+    | Reload
+    | Disk
+    | PartnerUp
+    | PartnerOctets
+    | PartnerGone
+    | ConnectionFailed
+    | Shutdown
+)

@@ -9,20 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tandem.lease.pool import Range
+from tandem.lease.promise import Lifetimes
+from tandem.lease.space import Interval, Range, Role
 
 OptionSet = Mapping[int, bytes]
 """Encoded options by code."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lifetimes:
-    """Preferred and valid lifetime, T1 and T2; 0xffffffff is for ever (RFC 9915 7.7, 21.4)."""
-
-    preferred_s: int
-    valid_s: int
-    renew_s: int
-    rebind_s: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,10 +57,31 @@ class SubnetSettings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Link:
-    """One link, and all the subnets on it, in the order of the file."""
+    """One link, and all the subnets on it, in the order of the file; all of them in the same relationship, or none."""
 
     name: str
     subnets: tuple[SubnetSettings, ...]
+    relationship: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Relationship:
+    """A failover relationship, as one of its servers sees it (RFC 8156 section 3, "failover endpoint")."""
+
+    name: str
+    role: Role
+    partner: str
+    mclt_s: int
+    keepalive_s: int
+    startup_s: int
+    auto_partner_down_s: int | None
+    start_alone: bool
+    secondary_share_percent: int
+    fixed_pd_length: bool
+    territories: tuple[Interval, ...]
+    """All addresses and prefixes that belong to it."""
+    summary: Mapping[str, str]
+    """What it serves: a digest of each part of the file that both partners should have alike."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,6 +97,7 @@ class Settings:
     """What an Information-request gets on a link with no subnet of its own."""
     decline_time_s: int
     reuse_grace_s: int
+    relationships: tuple[Relationship, ...] = ()
     relay_supplied: frozenset[int] = frozenset()
     """Options that a relay may supply (RFC 6422)."""
     digest: str = field(default="", compare=False)

@@ -17,8 +17,13 @@ from tandem.wire.text import show_address, show_prefix
 FOREVER = 0xFFFFFFFF
 """An expiration time, or a lifetime, that never comes (RFC 9915 7.7)."""
 
-FIXED = Struct("!BIIIIIIIIB")
-"""Status, IAID, three absolute times, four durations, and the size of the DUID behind them."""
+FIXED = Struct("!?IBIIIIIIIIIIIB")
+"""Owes-partner, acked-partner-lifetime, status, IAID, three absolute times, four durations, the three other times
+that are kept for a partner, and the size of the DUID behind them."""
+CONTENT_AT = 5
+"""Where a record begins to say what a partner is told; in front of it is what the partner's answers change."""
+STATUS_AT = 5
+STATE_EXPIRATION_AT = STATUS_AT + 1 + 3 * 4
 
 
 class BindingStatus(IntEnum):
@@ -39,7 +44,9 @@ class Lease(NamedTuple):
 
     `key` is the address and its prefix length in one number: address << 8 | length, 128 for an address.
     The client stays named after its lease ended, so that it can be given the same again.
-    `details` are encoded DHCP options that describe the client, such as its FQDN.
+    `details` are encoded DHCP options that describe the client, such as its FQDN, and what a partner sent that is
+    not known here; what is said of the client and not of this lease stands in a Client Data option.
+    The times from `acked_partner_lifetime` on are those of RFC 8156 7.3, 0 without a partner.
     """
 
     key: int
@@ -48,12 +55,18 @@ class Lease(NamedTuple):
     iaid: int
     start_time_of_state: int
     client_last_transaction_time: int
-    expiration_time: int
+    state_expiration_time: int
     preferred_s: int
     valid_s: int
     t1_s: int
     t2_s: int
     details: bytes
+    owes_partner: bool = False
+    """Whether the partner has not yet acknowledged what this says."""
+    acked_partner_lifetime: int = 0
+    partner_raw_clt_time: int = 0
+    expiration_time: int = 0
+    partner_lifetime: int = 0
 
     @property
     def address(self) -> bytes:
@@ -70,21 +83,40 @@ class Lease(NamedTuple):
         """The option code of the IA type that this lease belongs to."""
         return ia_code_of(self.key)
 
+    def ended(self, status: BindingStatus, now_utc: int, until: int) -> Lease:
+        """Give the lease as it is once its client has it no more; the new status may itself end, `until` then."""
+        return self._replace(
+            status=status, start_time_of_state=now_utc, state_expiration_time=until, acked_partner_lifetime=0
+        )
+
     def pack(self) -> bytes:
         """Give all but the key as octets."""
-        return b"".join((FIXED.pack(self.status, *self[3:11], len(self.duid)), self.duid, self.details))
+        fixed = FIXED.pack(
+            self.owes_partner,
+            self.acked_partner_lifetime,
+            self.status,
+            *self[3:11],
+            self.partner_raw_clt_time,
+            self.expiration_time,
+            self.partner_lifetime,
+            len(self.duid),
+        )
+        return b"".join((fixed, self.duid, self.details))
 
 
-def expiration_time_of(record: bytes) -> int:
-    """Give the expiration time in a packed lease."""
-    return int.from_bytes(record[13:17], "big")
+def state_expiration_time_of(record: bytes) -> int:
+    """Give the state-expiration-time in a packed lease."""
+    return int.from_bytes(record[STATE_EXPIRATION_AT : STATE_EXPIRATION_AT + 4], "big")
 
 
 def unpack(key: int, record: bytes) -> Lease:
     """Read what `Lease.pack` gave. The inverse, for every lease."""
-    status, iaid, *times_and_durations, size = FIXED.unpack_from(record)
+    owes, acked, status, iaid, *told, raw_clt, expiration, partner_lifetime, size = FIXED.unpack_from(record)
     end = FIXED.size + size
-    return Lease._make((key, status, record[FIXED.size : end], iaid, *times_and_durations, record[end:]))
+    duid = record[FIXED.size : end]
+    return Lease._make(
+        (key, status, duid, iaid, *told, record[end:], owes, acked, raw_clt, expiration, partner_lifetime)
+    )
 
 
 def key_of(address: int, length: int = ADDRESS_LENGTH) -> int:
@@ -116,4 +148,4 @@ def end_of(now_utc: int, lasts_s: int) -> int:
 
 def is_held(lease: Lease, lapse_utc: int) -> bool:
     """Say whether a client may be using the lease now."""
-    return lease.status == BindingStatus.ACTIVE and lease.expiration_time > lapse_utc
+    return lease.status == BindingStatus.ACTIVE and lease.state_expiration_time > lapse_utc

@@ -11,38 +11,17 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
 from itertools import islice
-from typing import NamedTuple
 
+from tandem.lease.space import Gifts, Range, Role, Space
 from tandem.wire.received import ADDRESS_LENGTH
 
 ENDED_MAX = 65_536
 """Ended leases that a pool remembers; beyond that the longest ended one is forgotten."""
 PROBES = 8
+CLUSTER_MIN = 64
+"""Prefixes that are shared with a partner lie together: among the first so many, or four times those in use."""
 SCAN_MAX = 512
 """Steps of the search for space never used, per choice, once hashing and ended leases gave nothing."""
-
-
-class Range(NamedTuple):
-    """All prefixes of one length in the addresses `first` to `last`, numbers of 128 bits; length 128 for addresses."""
-
-    first: int
-    last: int
-    length: int
-
-    @property
-    def unit(self) -> int:
-        """How far two neighbours are apart."""
-        return 1 << (ADDRESS_LENGTH - self.length)
-
-    @property
-    def last_start(self) -> int:
-        """The first address of the last lease."""
-        return self.first + (self.size - 1) * self.unit
-
-    @property
-    def size(self) -> int:
-        """How many leases there are in the range."""
-        return (self.last - self.first) // self.unit + 1
 
 
 class Holes:
@@ -71,7 +50,7 @@ class Holes:
 class Pool:
     """A range, what of it is in use, and how to choose from the rest."""
 
-    __slots__ = ("_cursor", "ended", "holes", "in_use", "range", "size")
+    __slots__ = ("_cursors", "_spaces", "ended", "gifts", "holes", "in_use", "range", "size")
 
     def __init__(self, range_: Range, holes: Holes) -> None:
         self.range = range_
@@ -80,7 +59,10 @@ class Pool:
         """Leases that nobody else can have: held by a client, or set aside."""
         self.ended: OrderedDict[int, None] = OrderedDict()
         """Keys whose lease ended and is remembered, the longest ended one first."""
-        self._cursor = range_.first
+        self.gifts = Gifts(range_) if range_.length != ADDRESS_LENGTH else None
+        """How two partners share the pool, if it is one of prefixes."""
+        self._spaces: dict[Role | None, Space] = {}
+        self._cursors: dict[Role | None, int] = {}
         self.size = range_.size - sum(_overlap(range_, hole) for hole in holes.intervals())
         """How many leases the pool can have at once."""
 
@@ -94,40 +76,70 @@ class Pool:
             and self._may_be_given(address)
         )
 
-    def choose(self, seed: bytes, is_free: Callable[[int], bool], is_new: Callable[[int], bool]) -> int | None:
-        """Choose a key for the client that `seed` stands for, None if all is taken.
+    def choose(
+        self, seed: bytes, is_free: Callable[[int], bool], is_new: Callable[[int], bool], role: Role | None = None
+    ) -> int | None:
+        """Choose a key for the client that `seed` stands for, None if all is taken; with a role, from its share.
 
         `is_free` says whether a key can be given now; `is_new` whether it was never given, and so is nobody's
         to come back to. In that order: the client's own place, the longest ended lease, space never used.
         """
         if self.in_use >= self.size:
             return None
-        for key in self._places(seed):
+        space = self._space(role)
+        for key in self._places(seed, space, role):
             if is_new(key) and is_free(key):
                 return key
         for key in islice(self.ended, PROBES):
             if is_free(key):
                 return key
-        return self._scan(is_free)
+        return self._scan(is_free, space, role)
 
-    def _places(self, seed: bytes) -> Iterator[int]:
-        first, _, length = self.range
-        size, unit = self.range.size, self.range.unit
+    def give(self, key: int, status: int | None) -> None:
+        """Take over the record of a large prefix that changed hands."""
+        if self.gifts is not None:
+            self.gifts.put(key, status)
+            self._spaces.clear()
+            self._cursors.clear()
+
+    def _space(self, role: Role | None) -> Space:
+        space = self._spaces.get(role)
+        if space is None:
+            first, last, _ = self.range
+            if role is None:
+                space = Space(((first, last),), self.range.unit)
+            elif self.gifts is None:
+                space = Space(((first + ((first ^ role) & 1), last),), 2)
+            else:
+                space = Space(self.gifts.intervals(role), self.range.unit)
+            self._spaces[role] = space
+        return space
+
+    def _places(self, seed: bytes, space: Space, role: Role | None) -> Iterator[int]:
+        """Give the client's own places. Shared prefixes are used from one end, so that large ones stay whole."""
+        length = self.range.length
+        size = space.size
+        if role is not None and self.gifts is not None:
+            size = min(size, max(CLUSTER_MIN, 2 << self.in_use.bit_length()))
+        if not size:
+            return
         digest = blake2b(seed, digest_size=8 * PROBES).digest()
         for at in range(0, 8 * PROBES, 8):
-            address = first + int.from_bytes(digest[at : at + 8], "big") % size * unit
+            address = space.nth(int.from_bytes(digest[at : at + 8], "big") % size)
             if self._may_be_given(address):
                 yield address << 8 | length
 
-    def _scan(self, is_free: Callable[[int], bool]) -> int | None:
+    def _scan(self, is_free: Callable[[int], bool], space: Space, role: Role | None) -> int | None:
         """Look on from where the last search ended; round and round, a bounded number of steps each time."""
-        first, last, length = self.range
-        unit = self.range.unit
-        for _ in range(min(SCAN_MAX, self.range.size)):
-            address = self._cursor
-            self._cursor = address + unit if address + unit <= last else first
+        length = self.range.length
+        cursor = self._cursors.get(role, 0)
+        for _ in range(min(SCAN_MAX, space.size)):
+            address = space.nth(cursor)
+            cursor = cursor + 1 if cursor + 1 < space.size else 0
             if self._may_be_given(address) and is_free(address << 8 | length):
+                self._cursors[role] = cursor
                 return address << 8 | length
+        self._cursors[role] = cursor
         return None
 
     def _may_be_given(self, address: int) -> bool:

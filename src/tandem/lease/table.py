@@ -8,11 +8,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 from tandem.lease.change import Put
 from tandem.lease.deadlines import Deadlines
-from tandem.lease.lease import FIXED, FOREVER, BindingStatus, Lease, expiration_time_of, unpack
-from tandem.lease.pool import ENDED_MAX, Holes, Pool, Range
+from tandem.lease.lease import FIXED, FOREVER, STATUS_AT, BindingStatus, Lease, state_expiration_time_of, unpack
+from tandem.lease.pool import ENDED_MAX, Holes, Pool
+from tandem.lease.space import Interval, Range, interval_of
 
 TIMED = (BindingStatus.ACTIVE, BindingStatus.ABANDONED)
 """A lease with one of these ends by itself when its expiration time comes, and is nobody else's until then."""
@@ -28,6 +30,8 @@ class LeaseTable:
         self._deadlines = Deadlines()
         self._pools: list[Pool] = []
         self._pool_firsts: list[int] = []
+        self._territories: list[tuple[Interval, str]] = []
+        self._owing: dict[str, dict[int, None]] = {}
         self.newest_time = 0
         """The latest client-last-transaction-time of any lease, in UTC seconds."""
 
@@ -50,9 +54,29 @@ class LeaseTable:
         """Give all leases that the client has or last had."""
         return [unpack(key, self._records[key]) for key in self.keys_of_client(duid)]
 
+    def record(self, key: int) -> bytes | None:
+        """Give the lease as its octets, None if nothing is known of it."""
+        return self._records.get(key)
+
+    def owing(self, relationship: str) -> dict[int, None]:
+        """Give the keys of the leases that the partner of a relationship is yet to acknowledge; not to be changed."""
+        return self._owing.get(relationship, {})
+
+    def relationship_of(self, key: int) -> str | None:
+        """Say in which relationship the lease is shared with a partner, None if in none."""
+        first = key >> 8
+        at = bisect_right(self._territories, first, key=lambda each: each[0][0]) - 1
+        if at >= 0 and first <= self._territories[at][0][1]:
+            return self._territories[at][1]
+        return None
+
     def keys(self) -> list[int]:
         """Give the keys of all leases, in no order that means anything."""
         return list(self._records)
+
+    def keys_in(self, first: int, last: int) -> list[int]:
+        """Give the keys of all leases that begin in first..last. Looks at every lease: not for the packet path."""
+        return [key for key in self._records if first <= key >> 8 <= last]
 
     def pool_of(self, key: int) -> Pool | None:
         """Give the pool whose range the key's address lies in."""
@@ -62,6 +86,10 @@ class LeaseTable:
         return None
 
     # -- changing
+
+    def change(self, lease: Lease) -> Put:
+        """Put what happened to a lease here; the partner, if it is shared with one, is to be told."""
+        return self.put(lease._replace(owes_partner=True) if self.relationship_of(lease.key) else lease)
 
     def put(self, lease: Lease) -> Put:
         """Take over a lease's new content and give the change that makes it durable."""
@@ -83,6 +111,8 @@ class LeaseTable:
             before = unpack(key, record)
             self._unlink(before.duid, key)
             self._count(before.key, before.status, None)
+            if before.owes_partner:
+                self._owe(key, False)
         return Put(key, None)
 
     def take_due(self, now_utc_s: int, limit: int) -> list[Lease]:
@@ -92,10 +122,10 @@ class LeaseTable:
             lease = self.get(key)
             if lease is None or lease.status not in TIMED:
                 continue
-            if lease.expiration_time <= now_utc_s:
+            if lease.state_expiration_time <= now_utc_s:
                 due.append(lease)
             else:
-                self._deadlines.add(key, lease.expiration_time)
+                self._deadlines.add(key, lease.state_expiration_time)
         return due
 
     def put_back(self, lease: Lease, second: int) -> None:
@@ -103,12 +133,28 @@ class LeaseTable:
         self._deadlines.add(lease.key, second)
 
     def take_forgettable(self, limit: int) -> list[int]:
-        """Name the longest ended leases of pools that remember more than ENDED_MAX of them."""
+        """Name the longest ended leases of pools that remember more than ENDED_MAX of them.
+
+        Not those from whose record alone one knows whose they are to give.
+        """
         keys: list[int] = []
         for pool in self._pools:
-            excess = min(len(pool.ended) - ENDED_MAX, limit - len(keys))
-            keys += [key for key, _ in zip(pool.ended, range(excess), strict=False)]
+            excess = max(0, min(len(pool.ended) - ENDED_MAX, limit - len(keys)))
+            for key in list(islice(pool.ended, excess)):
+                if self._can_be_forgotten(pool, key):
+                    keys.append(key)
+                else:
+                    pool.ended.move_to_end(key)
         return keys
+
+    def _can_be_forgotten(self, pool: Pool, key: int) -> bool:
+        if self.relationship_of(key) is None:
+            return True
+        record = self._records[key]
+        status = record[STATUS_AT]
+        if record[0] or status not in (BindingStatus.FREE, BindingStatus.FREE_BACKUP):
+            return False
+        return pool.gifts is None or status == pool.gifts.owner(key >> 8).available
 
     def next_deadline(self) -> int | None:
         """Give the UTC second at which `take_due` may have something."""
@@ -129,26 +175,36 @@ class LeaseTable:
             at = self._overlapped_pool(key)
             if at is None:
                 continue
-            if self._pools[at].range.length == key & 0xFF:
-                self._count(key, None, record[0])
-            elif record[0] in TIMED:
-                first = key >> 8
-                foreign.setdefault(at, []).append((first, first + (1 << 128 - (key & 0xFF)) - 1))
+            length = self._pools[at].range.length
+            if key & 0xFF < length and record[STATUS_AT] not in TIMED:
+                self._pools[at].give(key, record[STATUS_AT])
+            elif key & 0xFF != length and record[STATUS_AT] in TIMED:
+                foreign.setdefault(at, []).append(interval_of(key))
         for at, intervals in foreign.items():
             range_, holes = ranges[at]
-            counted = self._pools[at]
+            gifts = self._pools[at].gifts
             self._pools[at] = Pool(range_, Holes((*holes, *intervals)))
-            self._pools[at].in_use, self._pools[at].ended = counted.in_use, counted.ended
+            self._pools[at].gifts = gifts
+        for key, record in self._records.items():
+            if (at := self._overlapped_pool(key)) is not None and self._pools[at].range.length == key & 0xFF:
+                self._count(key, None, record[STATUS_AT])
         for pool in self._pools:
             pool.ended = OrderedDict.fromkeys(sorted(pool.ended, key=self._start_time_of_state))
+
+    def use_territories(self, territories: Iterable[tuple[Interval, str]]) -> None:
+        """Say which space is shared with a partner, in which relationship."""
+        self._territories = sorted(territories)
+        self._owing = {}
+        for key, record in self._records.items() if self._territories else ():
+            if record[0]:
+                self._owe(key, True)
 
     def pools(self) -> Iterator[Pool]:
         """Give the pools in the order of their ranges."""
         return iter(self._pools)
 
     def _overlapped_pool(self, key: int) -> int | None:
-        first = key >> 8
-        last = first + (1 << 128 - (key & 0xFF)) - 1
+        first, last = interval_of(key)
         at = bisect_right(self._pool_firsts, last) - 1
         return at if at >= 0 and self._pools[at].range.last >= first else None
 
@@ -170,19 +226,38 @@ class LeaseTable:
             if duid != lease.duid:
                 self._unlink(duid, key)
                 self._link(lease.duid, key)
-            if before[0] != lease.status:
-                self._count(key, before[0], lease.status)
-            ended_at = expiration_time_of(before) if before[0] in TIMED else None
+            if before[STATUS_AT] != lease.status:
+                self._count(key, before[STATUS_AT], lease.status)
+            ended_at = state_expiration_time_of(before) if before[STATUS_AT] in TIMED else None
+        if lease.owes_partner or (before is not None and before[0]):
+            self._owe(key, lease.owes_partner)
         # With a later end, its entry at the earlier one stays, and is moved on when that comes.
-        ends_earlier = ended_at is None or lease.expiration_time < ended_at
-        if lease.status in TIMED and ends_earlier and lease.expiration_time != FOREVER:
-            self._deadlines.add(key, lease.expiration_time)
+        ends_earlier = ended_at is None or lease.state_expiration_time < ended_at
+        if lease.status in TIMED and ends_earlier and lease.state_expiration_time != FOREVER:
+            self._deadlines.add(key, lease.state_expiration_time)
         self.newest_time = max(self.newest_time, lease.client_last_transaction_time)
+
+    def _owe(self, key: int, owes: bool) -> None:
+        relationship = self.relationship_of(key)
+        if relationship is None:
+            return
+        owing = self._owing.setdefault(relationship, {})
+        if owes:
+            owing[key] = None
+        else:
+            owing.pop(key, None)
 
     def _count(self, key: int, before: int | None, after: int | None) -> None:
         pool = self.pool_of(key)
-        if pool is None or pool.range.length != key & 0xFF:
+        if pool is None:
             return
+        length = pool.range.length
+        if key & 0xFF != length:
+            if key & 0xFF < length and after not in TIMED:
+                pool.give(key, after)
+            return
+        if pool.gifts is not None:
+            pool.gifts.count(key, before, after)
         pool.in_use += (after in TIMED) - (before in TIMED)
         if after is None or after in TIMED:
             pool.ended.pop(key, None)
@@ -190,6 +265,8 @@ class LeaseTable:
             pool.ended[key] = None
 
     def _link(self, duid: bytes, key: int) -> None:
+        if not duid:
+            return  # a prefix that is nobody's
         keys = self._keys_by_client.get(duid)
         if keys is None:
             self._keys_by_client[duid] = key
@@ -197,6 +274,8 @@ class LeaseTable:
             self._keys_by_client[duid] = (*self.keys_of_client(duid), key)
 
     def _unlink(self, duid: bytes, key: int) -> None:
+        if not duid:
+            return
         left = tuple(each for each in self.keys_of_client(duid) if each != key)
         if len(left) > 1:
             self._keys_by_client[duid] = left

@@ -91,8 +91,8 @@ def _show_decisions(decisions: Iterable[Decision]) -> Iterator[tuple[str, Any]]:
             {
                 "iaid": decision.ia.iaid,
                 "lease": show_key(told.key),
-                "preferred": told.preferred_s,
-                "valid": told.valid_s,
+                "preferred": told.lifetimes.preferred_s,
+                "valid": told.lifetimes.valid_s,
                 "reason": told.reason,
             }
             for told in decision.told

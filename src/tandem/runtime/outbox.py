@@ -9,7 +9,7 @@ import queue
 import threading
 from collections.abc import Callable
 
-from tandem.effects.effects import Answer, Effects, Send
+from tandem.effects.effects import Answer, Effects, Out
 from tandem.lease.change import Change
 from tandem.stores.store import Store, StoreFull
 
@@ -19,8 +19,6 @@ IDLE_S = 0.05
 """How long the disk must have had nothing to do before housekeeping begins."""
 UNTIDY_MAX = 20_000
 """Commits from which on housekeeping no longer waits for a pause."""
-
-Out = list[Send | Answer]
 
 
 class Writer(threading.Thread):

@@ -13,24 +13,28 @@ from pathlib import Path
 
 from tandem import __version__
 from tandem.config.load import Loaded, load
+from tandem.config.partners import what_moved
 from tandem.config.problems import ConfigError
-from tandem.effects.effects import Answer, Send
-from tandem.effects.events import Command, Disk, Event, Interfaces, Reload
+from tandem.effects.effects import Answer, Out, Send, ToPartner
+from tandem.effects.events import Command, Disk, Event, Interfaces, Reload, Shutdown
 from tandem.effects.now import Now
 from tandem.lease.table import load_table
 from tandem.node import Node
+from tandem.runtime.certificates import days_left
 from tandem.runtime.control import Control
 from tandem.runtime.counters import Counters
 from tandem.runtime.doors import Doors, watch_interfaces
 from tandem.runtime.logs import Log
 from tandem.runtime.notify import notify, watchdog_s
 from tandem.runtime.outbox import Outbox, Writer
+from tandem.runtime.partners import Partners
 from tandem.runtime.poison import Poison
 from tandem.runtime.state import State
 from tandem.stores.store import StoreBroken
 
 RETRY_S = 1.0
 """How soon a full disk, or an interface that could not be served, is tried again."""
+CERTIFICATE_WARN_DAYS = 30
 DRAIN_S = 5.0
 """How long stopping waits for the disk."""
 CONTROL_NAME = "control.sock"
@@ -57,6 +61,7 @@ class Runtime:
         self._writer = Writer(state.store, self._from_writer)
         self._outbox = Outbox(self._writer.commit, self._let_out, self._disk_refused, self._disk_accepts)
         self._doors = Doors(self._door_opened, self._door_closing, self._door_failed)
+        self._partners = Partners(self._from_partner, log.say)
         self._control = Control(Path(loaded.server.control or folder / CONTROL_NAME), self._command)
         self._poison = Poison(folder / POISON_NAME)
         self._interfaces = watch_interfaces()
@@ -75,6 +80,8 @@ class Runtime:
         self._loop.add_signal_handler(signal.SIGHUP, self._guard, self._reload)
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stop_now)
+        self._partners.use(self._loaded.lines)
+        self._watch_certificates()
         await self._control.start()
         beat_s = watchdog_s()
         if beat_s is not None:
@@ -99,6 +106,8 @@ class Runtime:
         self._counters.add(effects.notes)
         self._log.write(effects.notes)
         self._outbox.put(effects)
+        if effects.lines:
+            self._partners.obey(effects.lines)
         self._mind_the_room()
         if self._timer is not None:
             self._timer.cancel()
@@ -125,14 +134,20 @@ class Runtime:
                 self._poison.record(culprit.data)
             raise
 
+    def _from_partner(self, event: Event) -> None:
+        self._guard(self._handle, (event,))
+
     def _command(self, command: Command) -> None:
         self._guard(self._handle, (command,))
 
     # -- out of the node
 
-    def _let_out(self, out: list[Send | Answer]) -> None:
+    def _let_out(self, out: Out) -> None:
         sends = [each for each in out if isinstance(each, Send)]
         self._counters.count("send-failed", self._doors.send(sends))
+        to_partners = [each for each in out if isinstance(each, ToPartner)]
+        if to_partners:
+            self._partners.send(to_partners)
         for each in out:
             if isinstance(each, Answer):
                 self._control.answer(self._with_own_facts(each))
@@ -149,6 +164,11 @@ class Runtime:
                     "counters": self._counters.as_json(),
                 }
             )
+            for relationship in answer.result["relationships"]:
+                line = self._partners.line(relationship["name"])
+                tls = line.tls if line is not None else None
+                relationship["tls"] = tls is not None
+                relationship["certificate-days-left"] = days_left(tls.certificate) if tls is not None else None
         return answer
 
     # -- the disk
@@ -224,14 +244,29 @@ class Runtime:
             for problem in error.problems:
                 self._log.say("reload-refused", "error", why=problem)
             return
+        moved = what_moved(self._loaded.settings, loaded.settings)
+        for problem in moved:
+            self._log.say("reload-refused", "error", why=problem)
+        if moved:
+            return
         if loaded.server.listen != self._loaded.server.listen or loaded.server.duid != self._loaded.server.duid:
             self._log.say("reload-partly", "warning", why="listen, duid and state-dir change only with a restart")
         notify("RELOADING=1")
         self._loaded = loaded
+        self._partners.use(loaded.lines)
         self._handle((Reload(loaded.settings),))
         self._look_at_interfaces()
         notify("READY=1")
         self._log.say("reloaded", file=str(self._path))
+
+    def _watch_certificates(self) -> None:
+        """Warn in time of certificates that expire, once a day."""
+        for certificate in {line.tls.certificate for line in self._loaded.lines if line.tls is not None}:
+            left = days_left(certificate)
+            if left is not None and left < CERTIFICATE_WARN_DAYS:
+                advice = "Make a new one with `tandem pki new`; no restart is needed."
+                self._log.say("certificate-expires", "warning", file=certificate, days_left=left, advice=advice)
+        self._loop.call_later(86400, self._watch_certificates)
 
     def _beat(self, every_s: float) -> None:
         notify("WATCHDOG=1")
@@ -254,6 +289,9 @@ class Runtime:
         for door in self._open.values():
             self._loop.remove_reader(door)
         self._open = {}
+        if self._stopped.exception() is None:
+            self._handle((Shutdown(),))
+        await self._partners.stop()
         deadline = time.monotonic() + DRAIN_S
         while not self._outbox.is_empty and not self._outbox.is_full and time.monotonic() < deadline:
             await asyncio.sleep(0.005)
@@ -278,7 +316,7 @@ def serve(path: Path, loaded: Loaded, folder: Path, log: Log) -> None:
 
     state = State(folder, progress)
     table = load_table(state.leases())
-    node = Node(loaded.settings, state.identity(loaded.server.duid), table, now())
+    node = Node(loaded.settings, state.identity(loaded.server.duid), table, now(), state.facts)
     log.say("loaded", leases=len(table), seconds=round(time.monotonic() - started, 2))
     gc.collect()
     gc.freeze()  # what was loaded stays; looking through it again and again would only stall answers

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
+from tandem.effects.rules import Serve
 from tandem.lease.lease import BindingStatus, Lease, ia_code_of, is_held
+from tandem.lease.space import Role
 from tandem.lease.table import TIMED, LeaseTable
 from tandem.server.client import Client
 from tandem.server.offers import Offers
@@ -57,6 +59,8 @@ class Allocator:
         place = client.place
         if place is None:
             return Refusal("no subnet on this link")
+        if client.rules.serve is Serve.RENEW_OF_KNOWN:
+            return self._usable(client, ia, place) or Refusal("nothing new is given out in this failover state")
         reserved = self._reserved(client, ia, taken)
         if reserved:
             return reserved
@@ -81,12 +85,29 @@ class Allocator:
         if key in taken or self._offers.holder(key, client.now.mono) not in (None, client.duid):
             return False
         lease = self._table.get(key)
+        if lease is not None and lease.status in TIMED:
+            is_over = lease.status == BindingStatus.ACTIVE and not is_held(lease, client.now.lapse_utc)
+            return is_over and lease.duid == client.duid
+        if not self._is_ours_to_give(client, key, lease):
+            return False
         if lease is None:
             return True
-        if lease.status in TIMED:
-            return False
         grace_s = 0 if lease.duid == client.duid else self._reuse_grace_s
         return lease.start_time_of_state + grace_s <= client.now.lapse_utc
+
+    def lease(self, key: int) -> Lease | None:
+        """Give what is on record of a lease."""
+        return self._table.get(key)
+
+    def _is_ours_to_give(self, client: Client, key: int, lease: Lease | None) -> bool:
+        """Say whether the partner has no say in it. What is reserved for one client is given by either."""
+        share = client.rules.share
+        if share is None:
+            return True
+        is_reserved = client.reservation is not None and key in client.reservation.keys
+        if is_reserved and (lease is None or lease.duid == client.duid or share.owner(key, lease) is not None):
+            return True
+        return share.may_give(key, lease, client.duid, client.now.lapse_utc)
 
     # -- the steps of `choose`
 
@@ -138,11 +159,12 @@ class Allocator:
             pool = self._table.pool_of(home.pool.range.first << 8) if home.pool else None
             if home.pool is None or pool is None:
                 continue
-            chosen = pool.choose(
-                seed, lambda key: self.is_free(client, key, taken), lambda key: self._table.get(key) is None
-            )
-            if chosen is not None:
-                return [Choice(chosen, home, f"free in {home.pool.where}")]
+            for role in _shares(client):
+                chosen = pool.choose(
+                    seed, lambda key: self.is_free(client, key, taken), lambda key: self._table.get(key) is None, role
+                )
+                if chosen is not None:
+                    return [Choice(chosen, home, f"free in {home.pool.where}")]
         return Refusal("all pools are used up" if homes else "no pool on this link")
 
     def _wished(self, client: Client, ia: Ia) -> Iterator[tuple[int, str]]:
@@ -169,6 +191,14 @@ class Allocator:
         if any(lease.length == hint for lease in self.held_by(client, ia)):
             return False
         return any(home.pool and home.pool.range.length == hint for home in place.homes(is_prefix=True))
+
+
+def _shares(client: Client) -> tuple[Role | None, ...]:
+    """Give the shares to choose from, in their order: one's own first, alone also the partner's (RFC 8156 8.4.1)."""
+    share = client.rules.share
+    if share is None:
+        return (None,)
+    return (share.role,) if share.alone_since is None else (share.role, share.role.partner)
 
 
 def _length_hint(ia: Ia) -> int | None:

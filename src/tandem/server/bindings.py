@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from tandem.effects.settings import Lifetimes
-from tandem.lease.lease import FOREVER, Lease
+from tandem.effects.rules import Serve
+from tandem.lease.lease import FOREVER, BindingStatus, Lease, is_held
+from tandem.lease.promise import Lifetimes, promise
 from tandem.server.allocation import Allocator, Choice, Refusal
 from tandem.server.client import Client
 from tandem.server.places import Home
@@ -28,8 +29,7 @@ class Told(NamedTuple):
     """A lease as it is told to the client. With valid_s 0 the client must stop using it."""
 
     key: int
-    preferred_s: int
-    valid_s: int
+    lifetimes: Lifetimes
     home: Home | None
     granted: bool
     """Whether these lifetimes are new, and to be recorded as the lease's."""
@@ -44,6 +44,8 @@ class Decision:
     told: list[Told] = field(default_factory=list)
     status: StatusCode = StatusCode.SUCCESS
     reason: str = ""
+    left_to_partner: bool = False
+    """Nothing is to be said of the identity association: the partner may know better."""
 
     @property
     def granted(self) -> list[Told]:
@@ -57,7 +59,7 @@ def assign(allocator: Allocator, client: Client, ia: Ia, taken: set[int]) -> Dec
     if isinstance(chosen, Refusal):
         return Decision(ia, status=NONE_FREE[ia.code == IaNa.code], reason=chosen.reason)
     taken.update(choice.key for choice in chosen)
-    return Decision(ia, [_grant(choice) for choice in chosen])
+    return Decision(ia, [_grant(allocator, client, choice) for choice in chosen])
 
 
 def extend(allocator: Allocator, client: Client, ia: Ia, taken: set[int], may_create: bool) -> Decision:
@@ -68,6 +70,8 @@ def extend(allocator: Allocator, client: Client, ia: Ia, taken: set[int], may_cr
     client's, get lifetimes of 0.
     """
     held = allocator.held_by(client, ia)
+    if not held and _is_left_to_partner(allocator, client, ia):
+        return Decision(ia, reason="nothing is known of it here, but the partner may know it", left_to_partner=True)
     if not held and not may_create:
         off_link = _gone(client, (key for key in ia.asked if not _fits_link(client, key)))
         status = StatusCode.SUCCESS if off_link else StatusCode.NO_BINDING
@@ -79,7 +83,8 @@ def extend(allocator: Allocator, client: Client, ia: Ia, taken: set[int], may_cr
         if lease.key not in told and home:
             decision.told.append(_running_out(lease, home, client.now.lapse_utc))
             told.add(lease.key)
-    decision.told += _gone(client, (key for key in ia.asked if key not in told and key >> 8))
+    unknown = (key for key in ia.asked if key not in told and key >> 8)
+    decision.told += _gone(client, (key for key in unknown if not _may_be_partners(allocator, client, key)))
     if decision.told:
         decision.status = StatusCode.SUCCESS
     return decision
@@ -102,32 +107,54 @@ def renewal_times(decisions: Iterable[Decision]) -> tuple[int, int]:
         for told in decision.told:
             if told.granted and told.home:
                 is_granted = True
-                lifetimes = told.home.subnet.lifetimes
-                t1 = min(t1, lifetimes.renew_s)
-                t2 = min(t2, lifetimes.rebind_s)
-            elif told.valid_s:
+                t1 = min(t1, told.lifetimes.renew_s)
+                t2 = min(t2, told.lifetimes.rebind_s)
+            elif told.lifetimes.valid_s:
                 lives = True
-                left_s = min(left_s, told.valid_s)
+                left_s = min(left_s, told.lifetimes.valid_s)
     if is_granted:
         return min(t1, t2), t2
     return (left_s, left_s) if lives else (0, 0)
 
 
-def _grant(choice: Choice) -> Told:
-    lifetimes: Lifetimes = choice.home.subnet.lifetimes
-    return Told(choice.key, lifetimes.preferred_s, lifetimes.valid_s, choice.home, True, choice.reason)
+def _grant(allocator: Allocator, client: Client, choice: Choice) -> Told:
+    lifetimes = choice.home.subnet.lifetimes
+    if client.rules.mclt_s is not None:
+        lease = allocator.lease(choice.key)
+        goes_on = lease is not None and lease.status == BindingStatus.ACTIVE and lease.duid == client.duid
+        acked = lease.acked_partner_lifetime if lease is not None and goes_on else 0
+        lifetimes = promise(lifetimes, acked, client.now.utc, client.rules.mclt_s)
+    return Told(choice.key, lifetimes, choice.home, True, choice.reason)
 
 
 def _running_out(lease: Lease, home: Home, lapse_utc: int) -> Told:
-    left_s = FOREVER if lease.expiration_time == FOREVER else lease.expiration_time - lapse_utc
-    return Told(lease.key, 0, left_s, home, False, "no longer given out; runs out")
+    left_s = FOREVER if lease.state_expiration_time == FOREVER else lease.state_expiration_time - lapse_utc
+    return Told(lease.key, Lifetimes(0, left_s, 0, 0), home, False, "no longer given out; runs out")
 
 
 def _gone(client: Client, keys: Iterable[int]) -> list[Told]:
     """Tell the client to stop using these; nothing, if we do not know the link that it is on."""
     if client.place is None:
         return []
-    return [Told(key, 0, 0, None, False, "not this client's here") for key in keys]
+    return [Told(key, Lifetimes(0, 0, 0, 0), None, False, "not this client's here") for key in keys]
+
+
+def _is_left_to_partner(allocator: Allocator, client: Client, ia: Ia) -> bool:
+    """Say whether to keep silent on an identity association of which nothing is held here."""
+    if client.rules.serve is Serve.RENEW_OF_KNOWN:
+        return True
+    return any(_fits_link(client, key) and _may_be_partners(allocator, client, key) for key in ia.asked if key >> 8)
+
+
+def _may_be_partners(allocator: Allocator, client: Client, key: int) -> bool:
+    """Say whether the partner may have given the lease to this client without our knowing it yet."""
+    share = client.rules.share
+    if share is None:
+        return False
+    lease = allocator.lease(key)
+    if lease is not None and lease.duid != client.duid and is_held(lease, client.now.lapse_utc):
+        return False
+    return share.may_be_partners(key, lease)
 
 
 def _fits_link(client: Client, key: int) -> bool:

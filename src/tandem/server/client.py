@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tandem.effects.now import Moment
+from tandem.effects.rules import Rules
 from tandem.effects.settings import Reservation
 from tandem.server.places import Place
 from tandem.wire.options import ClientLinkLayer
@@ -26,15 +27,17 @@ class Client:
     reservation: Reservation | None
     duid: bytes
     """The client's DUID; empty if it did not say."""
+    rules: Rules
+    """What may be done for clients on its link."""
 
 
-def identify(now: Moment, message: ClientMessage, relays: list[Relay], place: Place | None) -> Client:
+def identify(now: Moment, message: ClientMessage, relays: list[Relay], place: Place | None, rules: Rules) -> Client:
     """Put together what is known of who sent the message."""
     reservation = None
     if place is not None and message.client_id:
         hardware = link_layer_address(message, relays) if place.knows_link_layers else None
         reservation = place.reservation_for(message.client_id, hardware)
-    return Client(now, message, relays, place, reservation, message.client_id)
+    return Client(now, message, relays, place, reservation, message.client_id, rules)
 
 
 def link_layer_address(message: ClientMessage, relays: list[Relay]) -> bytes | None:

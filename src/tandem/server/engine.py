@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from tandem.effects.effects import Effects, Send
 from tandem.effects.events import Datagram
 from tandem.effects.now import Moment
-from tandem.effects.rules import Rules
+from tandem.effects.rules import Rules, Serve
 from tandem.effects.settings import Settings
 from tandem.lease.lease import BindingStatus, Lease, end_of
 from tandem.lease.table import TIMED, LeaseTable
@@ -16,14 +16,14 @@ from tandem.server.bindings import Decision, Told, assign, extend, off_link_addr
 from tandem.server.client import Client, identify
 from tandem.server.offers import Offers
 from tandem.server.places import Home, Places
-from tandem.server.policy import Policy, details_of
+from tandem.server.policy import Policy, details_of, merge_details
 from tandem.server.reply import relay_port, status_option, wrap, write_client_message, write_ia
 from tandem.server.validate import reason_to_discard
 from tandem.wire.message import MessageType
 from tandem.wire.option import TooLong, write_option
 from tandem.wire.options import IaNa, Preference, RapidCommit, ServerId, StatusCode
 from tandem.wire.reader import WireError
-from tandem.wire.received import Relay, read_client_message, unwrap
+from tandem.wire.received import ClientMessage, Relay, read_client_message, unwrap
 
 DATAGRAM_MAX = 65_527  # what UDP over IPv6 carries
 CLIENT_PORT = 546
@@ -71,8 +71,8 @@ class Engine:
         self._interfaces = interfaces
         self.places = Places(self.settings, interfaces)
 
-    def receive(self, now: Moment, datagram: Datagram, rules: Rules, effects: Effects) -> None:
-        """Answer one datagram, or drop it with a note that says why."""
+    def receive(self, now: Moment, datagram: Datagram, rules: Mapping[str | None, Rules], effects: Effects) -> None:
+        """Answer one datagram by the rules of its link's relationship, or drop it with a note that says why."""
         data = datagram.data
         try:
             relays, start, end = unwrap(data)
@@ -83,12 +83,14 @@ class Engine:
         reason = reason_to_discard(message, self.duid)
         if reason is None and not (relays or datagram.multicast):
             reason = "unicast"  # RFC 9915 section 16
-        if reason is None and not rules.may_answer:
-            reason = rules.reason
+        place = self.places.locate(relays, datagram.interface)
+        permitted = rules[place.relationship if place is not None else None]
+        if reason is None and permitted.serve is not Serve.ALL and not _is_served(permitted.serve, message):
+            reason = permitted.reason
         if reason is not None:
             effects.note("dropped", "debug", reason=reason, peer=datagram.peer, type=message.type)
             return
-        client = identify(now, message, relays, self.places.locate(relays, datagram.interface))
+        client = identify(now, message, relays, place, permitted)
         committed = len(effects.commit)
         answered = self._exchanges[message.type](client, effects)
         if answered is None:
@@ -151,6 +153,9 @@ class Engine:
             return None
         taken: set[int] = set()
         decisions = [extend(self.allocator, client, ia, taken, may_create) for ia in client.message.ias]
+        decisions = [each for each in decisions if not each.left_to_partner]
+        if not decisions and client.message.ias:
+            return None
         return MessageType.REPLY, self._grant(client, decisions, effects)
 
     def _confirm(self, client: Client, effects: Effects) -> tuple[MessageType, Parts] | None:
@@ -187,13 +192,8 @@ class Engine:
             for lease in held:
                 if lease.key in ia.asked:
                     given_up.append(lease.key)
-                    ended = lease._replace(
-                        status=status,
-                        start_time_of_state=now_utc,
-                        client_last_transaction_time=now_utc,
-                        expiration_time=until,
-                    )
-                    effects.commit.append(self.table.put(ended))
+                    ended = lease.ended(status, now_utc, until)._replace(client_last_transaction_time=now_utc)
+                    effects.commit.append(self.table.change(ended))
         self._note_answer(MessageType.REPLY, client, [], effects, status.name, given_up)
         return MessageType.REPLY, parts
 
@@ -233,7 +233,7 @@ class Engine:
             for told in decision.granted:
                 before = self.table.get(told.key)
                 lease = _granted(client, decision.ia.iaid, told, times, details, before)
-                effects.commit.append(self.table.put(lease))
+                effects.commit.append(self.table.change(lease))
                 self.offers.drop(told.key)
                 if before is None or before.status not in TIMED:
                     self._watch_pool(told.home, effects)
@@ -284,23 +284,55 @@ def _port_to_answer(datagram: Datagram, relays: list[Relay]) -> int:
     return SERVER_PORT if relay_port(datagram.data, relays[0]) is None else datagram.port
 
 
+def _is_served(serve: Serve, message: ClientMessage) -> bool:
+    """Say whether a client that not everybody's server answers is answered all the same."""
+    if not message.server_id:  # validated before: if there is one, it is ours
+        return False
+    return serve is Serve.ADDRESSED_TO_ME or (serve is Serve.RENEW_OF_KNOWN and message.type == MessageType.RENEW)
+
+
 def _granted(
     client: Client, iaid: int, told: Told, times: tuple[int, int], details: bytes, before: Lease | None
 ) -> Lease:
     """Make the lease that records what the client is told."""
     now_utc = client.now.utc
-    goes_on = before is not None and before.status == BindingStatus.ACTIVE and before.duid == client.duid
-    return Lease(
+    lifetimes = told.lifetimes
+    lease = Lease(
         key=told.key,
         status=BindingStatus.ACTIVE,
         duid=client.duid,
         iaid=iaid,
-        start_time_of_state=before.start_time_of_state if before is not None and goes_on else now_utc,
+        start_time_of_state=now_utc,
         client_last_transaction_time=now_utc,
-        expiration_time=end_of(now_utc, told.valid_s),
-        preferred_s=told.preferred_s,
-        valid_s=told.valid_s,
+        state_expiration_time=end_of(now_utc, lifetimes.valid_s),
+        preferred_s=lifetimes.preferred_s,
+        valid_s=lifetimes.valid_s,
         t1_s=times[0],
         t2_s=times[1],
-        details=details or (before.details if before is not None and before.duid == client.duid else b""),
+        details=details,
+        partner_lifetime=_partner_lifetime(client, told, times[0]),
     )
+    if before is None:
+        return lease
+    lease = lease._replace(partner_raw_clt_time=before.partner_raw_clt_time)
+    if before.duid != client.duid:
+        return lease
+    lease = lease._replace(details=merge_details(details, before.details))
+    if before.status != BindingStatus.ACTIVE:
+        return lease
+    return lease._replace(
+        start_time_of_state=before.start_time_of_state,
+        acked_partner_lifetime=before.acked_partner_lifetime,
+        expiration_time=before.expiration_time,
+        partner_lifetime=max(lease.partner_lifetime, before.partner_lifetime),
+    )
+
+
+def _partner_lifetime(client: Client, told: Told, t1_s: int) -> int:
+    """Give until when the partner is to believe in the lease: beyond the client's next renewal (RFC 8156 4.4.1).
+
+    0 if nothing is held to what the partner acknowledged: alone, or without a partner.
+    """
+    if client.rules.mclt_s is None or told.home is None:
+        return 0
+    return client.now.utc + t1_s + told.home.subnet.lifetimes.valid_s

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tandem.effects.now import Moment
+from tandem.effects.rules import Rules, Serve
 from tandem.lease.lease import BindingStatus, Lease, is_held, key_of, show_key
 from tandem.server.allocation import Refusal
 from tandem.server.client import Client, identify
@@ -18,24 +19,31 @@ from tandem.wire.received import ClientMessage, Ia
 IA_NAMES = {IaNa.code: "IA_NA", IaPd.code: "IA_PD"}
 
 
-def explain(engine: Engine, now: Moment, duid: bytes, link: str | None) -> dict[str, Any]:
+def explain(
+    engine: Engine, now: Moment, duid: bytes, link: str | None, rules: Mapping[str | None, Rules]
+) -> dict[str, Any]:
     """Say what the client holds, and for each link (or the one named) what it would be given there and why."""
     leases = engine.table.of_client(duid)
     places = [place for place in engine.places if link in (None, place.name)]
     return {
         "holds": [_describe(lease, now.lapse_utc) for lease in leases],
-        "links": [{"link": place.name, "steps": list(_steps(engine, now, duid, leases, place))} for place in places],
+        "links": [
+            {"link": place.name, "steps": list(_steps(engine, now, duid, leases, place, rules[place.relationship]))}
+            for place in places
+        ],
     }
 
 
-def _steps(engine: Engine, now: Moment, duid: bytes, leases: list[Lease], place: Place) -> Iterator[str]:
+def _steps(engine: Engine, now: Moment, duid: bytes, leases: list[Lease], place: Place, rules: Rules) -> Iterator[str]:
     message = ClientMessage(b"", MessageType.SOLICIT, b"\0\0\0", [])
     message.client_id = duid
-    client = identify(now, message, [], place)
+    client = identify(now, message, [], place, rules)
     if client.reservation:
         yield f"It is named by the reservation {client.reservation.where}."
     else:
         yield "No reservation on this link names it."
+    if rules.serve is not Serve.ALL:
+        yield f"Answered here: {rules.serve.value} ({rules.reason})."
     taken: set[int] = set()
     for code, name in IA_NAMES.items():
         iaids = [lease.iaid for lease in leases if lease.ia_code == code] or [0]
@@ -66,7 +74,7 @@ def _describe(lease: Lease, lapse_utc: int) -> dict[str, Any]:
         "status": BindingStatus(lease.status).name.replace("_", "-"),
         "held": is_held(lease, lapse_utc),
         "since": lease.start_time_of_state,
-        "until": lease.expiration_time,
+        "until": lease.state_expiration_time,
     }
 
 

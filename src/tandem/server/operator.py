@@ -9,6 +9,7 @@ from typing import Any
 
 from tandem.effects.effects import Effects
 from tandem.effects.now import Moment
+from tandem.effects.rules import Rules
 from tandem.lease.lease import FOREVER, BindingStatus, Lease, is_held, key_of, show_key
 from tandem.server.engine import Engine
 from tandem.server.explain import IA_NAMES, explain, why_lease
@@ -35,6 +36,7 @@ class Operator:
         self._engine = engine
         self._listings: dict[int, Iterator[int]] = {}
         self._tickets = count(1)
+        self._rules: Mapping[str | None, Rules] = {None: Rules()}
         self._commands: dict[str, Callable[[Moment, Arguments, Effects], Any]] = {
             "status": self._status,
             "lease-list": self._list,
@@ -43,8 +45,11 @@ class Operator:
             "explain": self._explain,
         }
 
-    def obey(self, now: Moment, name: str, arguments: Arguments, effects: Effects) -> Any:
-        """Do what is asked and give the result. CommandError says why not."""
+    def obey(
+        self, now: Moment, name: str, arguments: Arguments, rules: Mapping[str | None, Rules], effects: Effects
+    ) -> Any:
+        """Do what is asked, by the rules that hold now, and give the result. CommandError says why not."""
+        self._rules = rules
         command = self._commands.get(name)
         if command is None:
             known = ", ".join(sorted(self._commands))
@@ -58,7 +63,6 @@ class Operator:
             "duid": show_octets(self._engine.duid),
             "time": now.utc,
             "leases-known": len(table),
-            "relationships": [],
             "links": [
                 {
                     "name": link.name,
@@ -117,9 +121,12 @@ class Operator:
         lease = self._find(arguments)
         if lease.status not in (BindingStatus.ACTIVE, BindingStatus.ABANDONED):
             raise CommandError(f"{show_key(lease.key)} is not held: it is {_status_name(lease)}.")
-        status = BindingStatus.RELEASED if lease.status == BindingStatus.ACTIVE else BindingStatus.FREE
-        ended = lease._replace(status=status, start_time_of_state=now.utc, expiration_time=now.utc)
-        effects.commit.append(self._engine.table.put(ended))
+        status = BindingStatus.RELEASED
+        if lease.status != BindingStatus.ACTIVE:
+            shared = self._engine.table.relationship_of(lease.key) is not None
+            status = BindingStatus.RESET if shared else BindingStatus.FREE
+        ended = lease.ended(status, now.utc, now.utc)
+        effects.commit.append(self._engine.table.change(ended))
         effects.note("lease-released-by-operator", "warning", key=lease.key, duid=lease.duid)
         return describe(ended, now.lapse_utc)
 
@@ -132,7 +139,7 @@ class Operator:
                 "where": why_lease(self._engine, key >> 8, key & 0xFF),
                 "lease": describe(lease, now.lapse_utc) if lease else None,
             }
-        return explain(self._engine, now, _read_duid(arguments.get("duid")), arguments.get("link"))
+        return explain(self._engine, now, _read_duid(arguments.get("duid")), arguments.get("link"), self._rules)
 
     def _find(self, arguments: Arguments) -> Lease:
         key = _read_key(arguments.get("lease"))
@@ -153,7 +160,7 @@ def describe(lease: Lease, lapse_utc: int) -> dict[str, Any]:
         "iaid": lease.iaid,
         "start-time-of-state": lease.start_time_of_state,
         "client-last-transaction-time": lease.client_last_transaction_time,
-        "expiration-time": None if lease.expiration_time == FOREVER else lease.expiration_time,
+        "state-expiration-time": None if lease.state_expiration_time == FOREVER else lease.state_expiration_time,
         "preferred-lifetime": lease.preferred_s,
         "valid-lifetime": lease.valid_s,
         "fqdn": _fqdn(lease),

@@ -29,6 +29,7 @@ class Place:
 
     def __init__(self, link: Link) -> None:
         self.name = link.name
+        self.relationship = link.relationship
         self.subnets = link.subnets
         pools = sorted(
             ((pool.range, Home(subnet, pool)) for subnet in link.subnets for pool in subnet.pools),

@@ -148,6 +148,18 @@ def details_of(client: Client) -> bytes:
     return b"" if sent is None else write_options((sent,))
 
 
+def merge_details(new: bytes, before: bytes) -> bytes:
+    """Give what is to be remembered of a client that is known: a new FQDN goes before the old one, the rest stays."""
+    if not new or not before:
+        return new or before
+    kept = (
+        before[start - 4 : end]
+        for code, start, end in _index_if_whole(before, 0, len(before))
+        if code != ClientFqdn.code
+    )
+    return new + b"".join(kept)
+
+
 def _sent_fqdn(client: Client) -> ClientFqdn | None:
     """Give the client's FQDN, None if it said none, or none that is a name."""
     body = client.message.body(ClientFqdn.code)

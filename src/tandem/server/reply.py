@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from struct import Struct
 
 from tandem.lease.lease import address_of
+from tandem.lease.promise import Lifetimes
 from tandem.server.bindings import STATUS_TEXTS, Decision
 from tandem.server.client import Client
 from tandem.server.policy import codes_in, exclude_option
@@ -51,28 +52,28 @@ def write_client_message(type_: MessageType, client: Client, server_id: bytes, p
 def write_ia(client: Client, decision: Decision, t1: int, t2: int) -> bytes:
     """Encode what an identity association is told; without a lease that lives, T1 and T2 are 0."""
     body = b"".join(
-        _write_address(told.key, told.preferred_s, told.valid_s)
+        _write_address(told.key, told.lifetimes)
         if decision.ia.code == IaNa.code
         else _write_prefix(
             told.key,
-            told.preferred_s,
-            told.valid_s,
+            told.lifetimes,
             exclude_option(client, told.key, told.home) if told.home else b"",
         )
         for told in decision.told
     )
     if decision.status is not StatusCode.SUCCESS:
         body += status_option(decision.status)
-    if not any(told.valid_s for told in decision.told):
+    if not any(told.lifetimes.valid_s for told in decision.told):
         t1 = t2 = 0
     return IA.pack(decision.ia.code, 12 + len(body), decision.ia.iaid, t1, t2) + body
 
 
-def _write_address(key: int, preferred_s: int, valid_s: int) -> bytes:
-    return IA_ADDRESS.pack(IaAddress.code, 24, address_of(key), preferred_s, valid_s)
+def _write_address(key: int, lifetimes: Lifetimes) -> bytes:
+    return IA_ADDRESS.pack(IaAddress.code, 24, address_of(key), lifetimes.preferred_s, lifetimes.valid_s)
 
 
-def _write_prefix(key: int, preferred_s: int, valid_s: int, exclude: bytes) -> bytes:
+def _write_prefix(key: int, lifetimes: Lifetimes, exclude: bytes) -> bytes:
+    preferred_s, valid_s, _, _ = lifetimes
     size = 25 + len(exclude)
     return IA_PREFIX.pack(IaPrefix.code, size, preferred_s, valid_s, key & 0xFF, address_of(key)) + exclude
 

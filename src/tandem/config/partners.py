@@ -1,0 +1,149 @@
+"""The failover part of the file: relationships as one of their servers sees them, and how its partners are reached."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from tandem.config import model
+from tandem.effects.settings import Link, Relationship, Settings, SubnetSettings
+from tandem.lease.pool import Holes
+from tandem.lease.space import Interval, Role, interval_of
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """The files that prove who this server is, and who its partner may be."""
+
+    ca: str
+    certificate: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class PartnerLine:
+    """Where the two ends of a relationship are. The primary dials the secondary's address and port."""
+
+    relationship: str
+    role: Role
+    own_address: str
+    partner_address: str
+    port: int
+    partner: str
+    """The partner's name in the file, which its certificate must have."""
+    tls: Tls | None
+    """None: without TLS, as the file says in so many words."""
+
+
+def servers_of(file: model.File, subnet: model.Subnet) -> tuple[str, ...]:
+    """Name the servers that serve a subnet."""
+    if subnet.failover is not None:
+        failover = file.failover[subnet.failover]
+        return failover.primary, failover.secondary
+    return (subnet.server or next(iter(file.server)),)
+
+
+def _ends(file: model.File, server: str) -> Iterator[tuple[str, model.Failover, Role, str]]:
+    for name, failover in file.failover.items():
+        if failover.primary == server:
+            yield name, failover, Role.PRIMARY, failover.secondary
+        elif failover.secondary == server:
+            yield name, failover, Role.SECONDARY, failover.primary
+
+
+def partner_lines(file: model.File, server: str) -> Iterator[PartnerLine]:
+    """Give the way to each partner of a server."""
+    for name, failover, role, partner in _ends(file, server):
+        own = file.server[server]
+        yield PartnerLine(
+            relationship=name,
+            role=role,
+            own_address=str(own.address),
+            partner_address=str(file.server[partner].address),
+            port=failover.port,
+            partner=partner,
+            tls=_tls(failover, own.state_dir, server) if failover.security == "tls" else None,
+        )
+
+
+def _tls(failover: model.Failover, state_dir: str, server: str) -> Tls:
+    paths = failover.tls or model.Tls()
+    filled = [
+        each.replace("{state-dir}", state_dir).replace("{server}", server)
+        for each in (paths.ca, paths.certificate, paths.key)
+    ]
+    return Tls(*filled)
+
+
+def relationships(file: model.File, server: str, links: Iterable[Link]) -> Iterator[Relationship]:
+    """Give the relationships of a server."""
+    links = tuple(links)
+    for name, failover, role, partner in _ends(file, server):
+        subnets = [subnet for link in links if link.relationship == name for subnet in link.subnets]
+        yield Relationship(
+            name=name,
+            role=role,
+            partner=partner,
+            mclt_s=failover.mclt,
+            keepalive_s=failover.keepalive,
+            startup_s=failover.startup,
+            auto_partner_down_s=failover.auto_partner_down,
+            start_alone=failover.start_alone,
+            secondary_share_percent=failover.secondary_share,
+            fixed_pd_length=True,  # a pool of the file has one delegated-length
+            territories=tuple(_territories(subnets)),
+            summary=_summary(file, name, failover),
+        )
+
+
+def _territories(subnets: Iterable[SubnetSettings]) -> Iterator[Interval]:
+    """Give all space that the subnets give leases from, overlaps put together."""
+    spaces: list[Interval] = []
+    for subnet in subnets:
+        spaces.append((subnet.first, subnet.last))
+        spaces += [(pool.range.first, pool.range.last) for pool in subnet.pools]
+        spaces += [interval_of(key) for reservation in subnet.reservations for key in reservation.keys]
+    return Holes(spaces).intervals()
+
+
+def _summary(file: model.File, name: str, failover: model.Failover) -> dict[str, str]:
+    """Give a digest of each part of the file that both partners must have alike, by a path that people know."""
+    found: dict[str, Any] = {
+        "lifetimes": file.lifetimes.model_dump(mode="json"),
+        "options": {code: value.hex() for code, value in file.options.encode().items()},
+        "decline-time": file.decline_time,
+        "reuse-grace": file.reuse_grace,
+        f"failover {name} secondary-share": failover.secondary_share,
+    }
+    for subnet in file.subnet:
+        if subnet.failover == name:
+            whole = subnet.model_dump(mode="json", exclude={"interface", "options"})
+            where = f"subnet {subnet.prefix}"
+            for part in ("pools", "pd_pools", "lifetimes", "rapid_commit", "reservation", "shared_network"):
+                found[f"{where} {part.replace('_', '-')}"] = whole[part]
+            found[f"{where} options"] = {code: value.hex() for code, value in subnet.options.encode().items()}
+    return {path: sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16] for path, value in found.items()}
+
+
+def what_moved(before: Settings, after: Settings) -> list[str]:
+    """Say what a reload would change that the partner would have to change at the very same moment."""
+    found = []
+    for old in before.relationships:
+        for new in after.relationships:
+            if old.name == new.name and old.role is not new.role:
+                found.append(
+                    f"failover.{old.name}: the roles are swapped. Stop both servers, and start them with the new file."
+                )
+            if old.name != new.name and any(_overlap(a, b) for a in old.territories for b in new.territories):
+                found.append(
+                    f"failover.{new.name}: it has space that is {old.name}'s. Take the subnet out on both servers, "
+                    "let its leases run out, and add it again."
+                )
+    return found
+
+
+def _overlap(a: Interval, b: Interval) -> bool:
+    return a[0] <= b[1] and b[0] <= a[1]

@@ -1,0 +1,1 @@
+"""The engine for partners, pure: RFC 8156."""

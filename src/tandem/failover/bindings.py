@@ -1,0 +1,96 @@
+"""Between leases as the table has them and as partners tell them: RFC 8156 7.4 to 7.7."""
+
+from __future__ import annotations
+
+from tandem.lease.lease import BindingStatus, Lease, ia_code_of
+from tandem.lease.share import ENDED
+from tandem.lease.space import address_owner
+from tandem.wire.binding import LeaseUpdate, Update
+from tandem.wire.failover_options import ClientData
+from tandem.wire.option import write_option
+from tandem.wire.options import IaNa
+from tandem.wire.reader import index_options
+
+TIMED_STATUSES = (BindingStatus.ACTIVE, BindingStatus.ABANDONED)
+"""Those that end by themselves: only they come with a time of that (RFC 8156 7.4)."""
+AVAILABLE = (BindingStatus.FREE, BindingStatus.FREE_BACKUP)
+
+
+def available_status(key: int) -> BindingStatus:
+    """Give the status of a lease that just became available (RFC 8156 4.2.1, 4.2.2)."""
+    return address_owner(key).available if ia_code_of(key) == IaNa.code else BindingStatus.FREE
+
+
+def lease_update(lease: Lease) -> LeaseUpdate:
+    """Give what a partner is told of a lease."""
+    is_timed = lease.status in TIMED_STATUSES
+    own_details, _ = split_details(lease.details)
+    return LeaseUpdate(
+        key=lease.key,
+        iaid=lease.iaid,
+        t1_s=lease.t1_s,
+        t2_s=lease.t2_s,
+        preferred_s=lease.preferred_s,
+        valid_s=lease.valid_s,
+        status=lease.status,
+        start_time_of_state=lease.start_time_of_state,
+        state_expiration_time=lease.state_expiration_time if is_timed else 0,
+        client_last_transaction_time=lease.client_last_transaction_time,
+        partner_lifetime=max(lease.partner_lifetime, lease.state_expiration_time) if is_timed else 0,
+        partner_raw_clt_time=lease.partner_raw_clt_time,
+        expiration_time=lease.expiration_time if is_timed else 0,
+        details=own_details,
+    )
+
+
+def client_update(leases: list[Lease]) -> Update:
+    """Give one BNDUPD's worth: all of the given leases, which are one client's."""
+    _, about_client = split_details(leases[0].details)
+    return Update(leases[0].duid, about_client, tuple(lease_update(lease) for lease in leases))
+
+
+def accepted(mine: Lease | None, theirs: LeaseUpdate, update: Update) -> Lease:
+    """Give the lease as an accepted update makes it (RFC 8156 7.5.5, figure 5)."""
+    known = mine or Lease(theirs.key, theirs.status, b"", 0, 0, 0, 0, 0, 0, 0, 0, b"")
+    status = BindingStatus(theirs.status)
+    if status in ENDED or (status in AVAILABLE and ia_code_of(theirs.key) == IaNa.code):
+        status = available_status(theirs.key)
+    goes_on = known.status == status == BindingStatus.ACTIVE and known.duid == update.duid
+    client = write_option(ClientData.code, update.details) if update.details else b""
+    return Lease(
+        key=theirs.key,
+        status=status,
+        duid=update.duid or known.duid,
+        iaid=theirs.iaid,
+        start_time_of_state=theirs.start_time_of_state,
+        client_last_transaction_time=max(known.client_last_transaction_time, theirs.partner_raw_clt_time),
+        state_expiration_time=theirs.state_expiration_time or known.state_expiration_time,
+        preferred_s=theirs.preferred_s,
+        valid_s=theirs.valid_s,
+        t1_s=theirs.t1_s,
+        t2_s=theirs.t2_s,
+        details=theirs.details + client,
+        acked_partner_lifetime=known.acked_partner_lifetime if goes_on else 0,
+        partner_raw_clt_time=theirs.client_last_transaction_time or known.partner_raw_clt_time,
+        expiration_time=theirs.partner_lifetime or known.expiration_time,
+        partner_lifetime=max(known.partner_lifetime, theirs.expiration_time),
+    )
+
+
+def acknowledged(lease: Lease, partner_lifetime_sent: int) -> Lease:
+    """Give the lease as it is once the partner has accepted all that it says (RFC 8156 7.7)."""
+    if lease.status == BindingStatus.ACTIVE:
+        return lease._replace(owes_partner=False, acked_partner_lifetime=partner_lifetime_sent)
+    status = available_status(lease.key) if lease.status in ENDED else lease.status
+    return lease._replace(owes_partner=False, status=status)
+
+
+def split_details(details: bytes) -> tuple[bytes, bytes]:
+    """Give the encoded options about the lease, and those about its client."""
+    own, about_client = [], b""
+    for code, start, end in index_options(details, 0, len(details)):
+        if code == ClientData.code:
+            about_client = details[start:end]
+        else:
+            own.append(details[start - 4 : end])
+    return b"".join(own), about_client

@@ -1,0 +1,236 @@
+"""What partners tell each other about leases once they are connected: RFC 8156 section 7, and 4.2.2."""
+
+from __future__ import annotations
+
+from tandem.effects.effects import Effects
+from tandem.effects.now import Moment
+from tandem.effects.settings import Relationship
+from tandem.failover import balance
+from tandem.failover.bindings import accepted
+from tandem.failover.fingerprint import Fingerprint
+from tandem.failover.session import Session
+from tandem.failover.states import State
+from tandem.failover.updates import Updates
+from tandem.failover.verdict import Verdict, judge
+from tandem.lease.lease import BindingStatus, Lease
+from tandem.lease.pool import Pool
+from tandem.lease.space import Role
+from tandem.lease.table import LeaseTable
+from tandem.wire.binding import (
+    LeaseUpdate,
+    LeaseVerdict,
+    MissingInformation,
+    Update,
+    read_reply,
+    read_update,
+    write_rejection,
+    write_reply,
+    write_update,
+)
+from tandem.wire.failover import FailoverMessage, FailoverType
+from tandem.wire.failover_options import FailoverStatus
+
+BALANCE_EVERY_S = 60.0
+
+
+class Exchange:
+    """The lease traffic of one relationship."""
+
+    def __init__(self, relationship: Relationship, table: LeaseTable) -> None:
+        self.relationship = relationship
+        self._table = table
+        self.updates = Updates(table, relationship.name)
+        self.fingerprint = Fingerprint(relationship)
+        self._balance_at: float | None = None
+        self._asks_for_pools = False
+        self._taking_back: dict[int, tuple[int, Lease]] = {}
+        self.last_update_mono = 0.0
+        """When the partner's last update came."""
+        self.conflicts = 0
+        """How many updates named another client than is on record here, since the start."""
+
+    def use(self, relationship: Relationship) -> None:
+        """Go on with changed settings."""
+        self.relationship = relationship
+        self.fingerprint = Fingerprint(relationship)
+
+    def connected(self, session: Session, digest: bytes | None) -> None:
+        """Begin on a new connection, to a partner that serves what the digest says."""
+        self.updates.connected()
+        self.fingerprint.connected(digest)
+        session.details_due = self.fingerprint.differs
+
+    def disconnected(self) -> None:
+        """Forget what was under way."""
+        self.updates.disconnected()
+        self._taking_back.clear()
+        self._balance_at = None
+        self._asks_for_pools = False
+
+    def entered(self, now: Moment, state: State) -> None:
+        """Hear of a new state: in NORMAL the shares of the prefixes are looked after (8.8)."""
+        is_normal = state is State.NORMAL
+        is_primary = self.relationship.role is Role.PRIMARY
+        self._balance_at = now.mono if is_normal and is_primary else None
+        self._asks_for_pools = is_normal and not is_primary
+        if is_normal and is_primary:
+            self._tell_gifts_again()
+
+    def pump(self, now: Moment, session: Session, state: State, partner: State | None, effects: Effects) -> bool:
+        """Send what is due; say whether there is more to do right away."""
+        live = state in (State.NORMAL, State.CONFLICT_DONE) or partner in (State.RECOVER_WAIT, State.RECOVER_DONE)
+        more = self.updates.send(now, session, effects, live)
+        if self._balance_at is not None and now.mono >= self._balance_at:
+            self._balance_at = now.mono + BALANCE_EVERY_S
+            self._balance(now, session, effects)
+        if self._asks_for_pools and not self.updates.waiting:
+            self._asks_for_pools = False
+            session.send(FailoverType.POOLREQ, b"", effects.then, now)
+        if session.details_due:
+            session.details_due = False
+            session.send(FailoverType.CONTACT, self.fingerprint.details(), effects.at_once, now)
+        return more
+
+    def next_wake(self) -> float | None:
+        """Give the monotonic time at which something is due that nothing else brings about."""
+        times = (self._balance_at, self.updates.next_retry())
+        return min((each for each in times if each is not None), default=None)
+
+    def take(
+        self, now: Moment, message: FailoverMessage, session: Session, communicated: bool, effects: Effects
+    ) -> None:
+        """Take in a message about leases. WireError if it breaks its format."""
+        match message.type:
+            case FailoverType.BNDUPD:
+                self.last_update_mono = now.mono
+                self._judge(now, message, session, effects)
+            case FailoverType.BNDREPLY:
+                self._answered(now, message, effects)
+            case FailoverType.UPDREQ | FailoverType.UPDREQALL:
+                # Never in step before: what it had before there was a partner owes nobody, and is needed all the same.
+                everything = message.type is FailoverType.UPDREQALL or not communicated
+                self.updates.asked(message.transaction_id, everything)
+            case FailoverType.POOLREQ:
+                session.answer(FailoverType.POOLRESP, message.transaction_id, b"", effects.then)
+                self._balance_at = now.mono if self._balance_at is not None else None
+            case FailoverType.CONTACT:
+                self.fingerprint.heard(message, effects)
+            case _:  # POOLRESP: what it announces comes as BNDUPD
+                pass
+
+    # -- the partner's updates
+
+    def _judge(self, now: Moment, message: FailoverMessage, session: Session, effects: Effects) -> None:
+        """RFC 8156 7.5: every BNDUPD is answered, once what it changes is durable."""
+        try:
+            update = read_update(message.options)
+        except MissingInformation as missing:
+            rejection = write_rejection(message.options, FailoverStatus.MISSING_BINDING_INFORMATION, str(missing))
+            effects.note("update-refused", "warning", relationship=self.relationship.name, why=str(missing))
+            session.answer(FailoverType.BNDREPLY, message.transaction_id, rejection, effects.then)
+            return
+        verdicts = [self._decide(now, lease, update, effects) for lease in update.leases]
+        options = write_reply(update, verdicts)
+        session.answer(FailoverType.BNDREPLY, message.transaction_id, options, effects.then)
+
+    def _decide(self, now: Moment, theirs: LeaseUpdate, update: Update, effects: Effects) -> LeaseVerdict:
+        key = theirs.key
+        mine = self._table.get(key)
+        pool = self._table.pool_of(key)
+        if self._table.relationship_of(key) != self.relationship.name:
+            text = f"it does not belong to the relationship {self.relationship.name} here"
+            verdict = Verdict(FailoverStatus.CONFIGURATION_CONFLICT, text)
+        elif pool is not None and pool.gifts is not None and key & 0xFF < pool.range.length:
+            verdict = self._decide_on_gift(mine, pool, theirs, effects)
+        else:
+            verdict = judge(mine, theirs, update.duid, self.relationship.role, now.lapse_utc)
+        if verdict.code is None:
+            after = accepted(mine, theirs, update)
+            if after != mine:
+                effects.commit.append(self._table.put(after))
+            return LeaseVerdict(key)
+        self.conflicts += verdict.code is FailoverStatus.ADDRESS_IN_USE
+        effects.note("update-refused", "warning", relationship=self.relationship.name, key=key, why=verdict.reason)
+        if verdict.tell_partner and mine is not None and not mine.owes_partner:
+            effects.commit.append(self._table.put(mine._replace(owes_partner=True)))
+        return LeaseVerdict(key, verdict.code, verdict.reason)
+
+    def _decide_on_gift(self, mine: Lease | None, pool: Pool, theirs: LeaseUpdate, effects: Effects) -> Verdict:
+        """Decide on a large prefix that is to change hands: all of it must be available (RFC 8156 4.2.2)."""
+        if theirs.status not in (BindingStatus.FREE, BindingStatus.FREE_BACKUP):
+            return Verdict(FailoverStatus.CONFIGURATION_CONFLICT, "no client has so short a prefix here")
+        if mine is not None and mine.start_time_of_state > theirs.start_time_of_state:
+            return Verdict(FailoverStatus.OUTDATED_BINDING_INFORMATION, "what is known here is newer", True)
+        assert pool.gifts is not None
+        if theirs.status == BindingStatus.FREE and not pool.gifts.touches_given(theirs.key):
+            return Verdict()  # nothing in it was the secondary's
+        if mine is not None and mine.status == theirs.status:
+            return Verdict()
+        inner = balance.inside(self._table, pool, theirs.key)
+        if not balance.is_wholly_available(self._table, inner):
+            return Verdict(FailoverStatus.OUTDATED_BINDING_INFORMATION, "a client has a prefix in it")
+        effects.commit += [self._table.forget(key) for key in inner]
+        return Verdict()
+
+    def _answered(self, now: Moment, message: FailoverMessage, effects: Effects) -> None:
+        reply = read_reply(message.options)
+        taken_back = self._taking_back.pop(message.transaction_id, None)
+        if taken_back is None:
+            for key in self.updates.answered(now, message.transaction_id, reply, effects):
+                self._keep_gift(now, key, effects)
+        elif not reply.code and not any(each.code for each in reply.verdicts):
+            key, lease = taken_back
+            effects.commit += [self._table.forget(each) for each in self._inside(key)]
+            effects.commit.append(self._table.put(lease))
+
+    # -- shares of prefixes
+
+    def _balance(self, now: Moment, session: Session, effects: Effects) -> None:
+        """Give prefixes to the secondary, which counts at once, or take some back, which counts when acknowledged."""
+        if self._taking_back:
+            return
+        for pool in self._table.pools():
+            if self._table.relationship_of(pool.range.first << 8) != self.relationship.name:
+                continue
+            for move in balance.moves(pool, self.relationship.secondary_share_percent):
+                lease = balance.give(self._table, move, now.utc)
+                effects.note(
+                    "prefixes-moved", "info", relationship=self.relationship.name, key=move.key, to=move.to.name.lower()
+                )
+                if move.to is Role.SECONDARY:
+                    effects.commit += [self._table.forget(each) for each in self._inside(move.key)]
+                    effects.commit.append(self._table.change(lease))
+                    self.updates.changed(move.key)
+                else:
+                    options = write_update(_nobodys(lease), now.utc)
+                    transaction_id = session.send(FailoverType.BNDUPD, options, effects.then, now)
+                    self._taking_back[transaction_id] = (move.key, lease)
+
+    def _keep_gift(self, now: Moment, key: int, effects: Effects) -> None:
+        """Keep what the secondary would not take, since a client of it has a prefix in it."""
+        lease, pool = self._table.get(key), self._table.pool_of(key)
+        is_gift = pool is not None and key & 0xFF < pool.range.length and self.relationship.role is Role.PRIMARY
+        if lease is not None and is_gift and lease.status == BindingStatus.FREE_BACKUP:
+            start = max(now.utc, lease.start_time_of_state + 1)
+            kept = lease._replace(status=BindingStatus.FREE, start_time_of_state=start)
+            effects.commit.append(self._table.change(kept))
+            self.updates.changed(key)
+
+    def _inside(self, key: int) -> list[int]:
+        pool = self._table.pool_of(key)
+        return balance.inside(self._table, pool, key) if pool is not None else []
+
+    def _tell_gifts_again(self) -> None:
+        """Have the secondary told of all that was given or taken back, since an answer may have been lost."""
+        for pool in self._table.pools():
+            if pool.gifts is not None and self._table.relationship_of(pool.range.first << 8) == self.relationship.name:
+                for key in pool.gifts.aggregates:
+                    lease = self._table.get(key)
+                    if lease is not None and not lease.owes_partner:
+                        self._table.put(lease._replace(owes_partner=True))
+                        self.updates.changed(key)
+
+
+def _nobodys(lease: Lease) -> Update:
+    update = LeaseUpdate(lease.key, 0, 0, 0, 0, 0, lease.status, lease.start_time_of_state)
+    return Update(b"", b"", (update,))

@@ -1,0 +1,104 @@
+"""CONNECT and CONNECTREPLY: what partners tell each other first, and whether they agree (RFC 8156 6.1)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tandem.effects.settings import Relationship
+from tandem.failover.session import MAX_UNACKED, SKEW_MAX_S
+from tandem.wire import failover_options as fo
+from tandem.wire.failover import FailoverMessage, FailoverType, find
+from tandem.wire.failover_options import FailoverStatus
+from tandem.wire.option import Option, write_options
+from tandem.wire.options import Status, VendorOptions
+
+VERSION = (1, 0)
+MCLT_MIN_S = 30
+ENTERPRISE = 32473
+"""The number that RFC 5612 keeps for examples: what is in these options only another Tandem looks for."""
+DIGEST, DETAILS = 1, 2
+"""Suboptions: a digest of all that a server serves, and that in detail."""
+
+
+class Refuse(Exception):
+    """The partner's terms cannot be agreed to."""
+
+    def __init__(self, code: FailoverStatus, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+class Terms(NamedTuple):
+    """What a CONNECT or CONNECTREPLY says."""
+
+    name: str | None
+    mclt_s: int
+    keepalive_s: int
+    max_unacked: int
+    digest: bytes | None
+    """None from a partner that is no Tandem."""
+
+
+def write_terms(relationship: Relationship, type_: FailoverType, mclt_s: int, digest: bytes) -> bytes:
+    """Give the options of a CONNECT, or of a CONNECTREPLY that agrees."""
+    flags = fo.ConnectFlags.FIXED_PD_LENGTH if relationship.fixed_pd_length else 0
+    options: list[Option] = [
+        fo.ProtocolVersion(*VERSION),
+        fo.Mclt(mclt_s),
+        fo.KeepaliveTime(relationship.keepalive_s),
+        fo.MaxUnackedBndupd(MAX_UNACKED),
+        fo.Connect(flags),
+        VendorOptions(ENTERPRISE, ((DIGEST, digest),)),
+    ]
+    if type_ is FailoverType.CONNECT:
+        options.append(fo.RelationshipName(relationship.name))
+    return write_options(options)
+
+
+def write_status(code: FailoverStatus, reason: str) -> bytes:
+    """Give the options of a CONNECTREPLY that refuses, or of a DISCONNECT."""
+    return write_options((Status(code, reason),))
+
+
+def read_status(message: FailoverMessage) -> Status | None:
+    """Give the status in a CONNECTREPLY or DISCONNECT, None if there is none or it is a success."""
+    status = find(message.read_options(), Status)
+    return status if status is not None and status.status else None
+
+
+def read_terms(message: FailoverMessage) -> Terms:
+    """Read a CONNECT or CONNECTREPLY. Refuse if something is missing, or is of another version."""
+    options = message.read_options()
+    version = find(options, fo.ProtocolVersion)
+    mclt, keepalive = find(options, fo.Mclt), find(options, fo.KeepaliveTime)
+    unacked, name = find(options, fo.MaxUnackedBndupd), find(options, fo.RelationshipName)
+    if version is None or mclt is None or keepalive is None or unacked is None:
+        missing = "it needs protocol version, MCLT, keepalive time and the number of unacked updates"
+        raise Refuse(FailoverStatus.CONFIGURATION_CONFLICT, missing)
+    if version.major != VERSION[0]:
+        raise Refuse(FailoverStatus.NOT_SUPPORTED, f"version {version.major} of the protocol is not known here")
+    if mclt.seconds < MCLT_MIN_S or not keepalive.seconds or not unacked.messages:
+        raise Refuse(
+            FailoverStatus.CONFIGURATION_CONFLICT, f"no MCLT below {MCLT_MIN_S} s, no keepalive or window of 0"
+        )
+    own = next((each for each in options if isinstance(each, VendorOptions) and each.enterprise == ENTERPRISE), None)
+    digest = dict(own.suboptions).get(DIGEST) if own is not None else None
+    return Terms(name.name if name else None, mclt.seconds, keepalive.seconds, unacked.messages, digest)
+
+
+def read_terms_name(message: FailoverMessage) -> str | None:
+    """Give the relationship's name in a CONNECT, None if it has none (RFC 8156 6.1.1)."""
+    name = find(message.read_options(), fo.RelationshipName)
+    return name.name if name is not None else None
+
+
+def check_clock(message: FailoverMessage, received_utc: int) -> None:
+    """Refuse a CONNECT whose sender's clock is too far from ours (RFC 8156 6.1.2)."""
+    ahead_s = message.sent_time - received_utc
+    if abs(ahead_s) > SKEW_MAX_S:
+        direction = "ahead of" if ahead_s > 0 else "behind"
+        raise Refuse(
+            FailoverStatus.EXCESSIVE_TIME_SKEW,
+            f"the primary's clock is {abs(ahead_s)} s {direction} the secondary's; set the clocks of both",
+        )

@@ -1,0 +1,174 @@
+"""The state machine of an endpoint: its memory, STARTUP, and how it moves. RFC 8156 section 8.
+
+It sends nothing. `moves` lists what happened, for whoever makes it durable and tells the partner.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+from tandem.effects.now import Moment
+from tandem.effects.rules import Rules, Serve
+from tandem.effects.settings import Relationship
+from tandem.failover.record import Record
+from tandem.failover.states import BEHAVIOUR, CUT, ON, Happening, State, served, settle
+from tandem.lease.share import Share
+from tandem.lease.space import Role
+from tandem.lease.table import LeaseTable
+from tandem.wire.failover_options import ServerFlags
+
+WAITING = (Serve.NONE, Serve.RENEW_OF_KNOWN)
+
+
+class Move(NamedTuple):
+    """The endpoint went from one state to another, or left STARTUP, which is told although the state is the same."""
+
+    before: State
+    after: State
+    why: str
+
+
+class Machine:
+    """Where an endpoint is, where its partner is, and what follows."""
+
+    def __init__(self, relationship: Relationship, record: Record | None, last_operation: int, now: Moment) -> None:
+        self.relationship = relationship
+        self.role = relationship.role
+        mclt_s = relationship.mclt_s
+        self.record = record or Record(State.RECOVER, None, now.utc, mclt_s, mclt_s)
+        self.last_operation = last_operation
+        """The UTC second at which this server last promised anything before it started, 0 if never."""
+        self.ok = False
+        """Whether communications are "OK": the partner's STATE was received on this connection (6.1)."""
+        self.partner_flags = ServerFlags(0)
+        self.cut_since = now.utc
+        self.moves: list[Move] = []
+        self._had_record = record is not None
+        self.start(now, "this server has just started")
+
+    def start(self, now: Moment, why: str) -> None:
+        """Enter STARTUP (8.3): what was recorded before is gone on with once the partner is heard."""
+        self.starting = True
+        self.startup_until = now.mono + self.relationship.startup_s
+        self.why = why
+        self._resumes = settle(self.record.state, CUT)  # 8.3.2, step 2
+
+    @property
+    def seen(self) -> State | None:
+        """The partner's state as it counts now, None while it cannot be heard."""
+        return self.record.partner_state if self.ok else CUT
+
+    @property
+    def partner_is_starting(self) -> bool:
+        """Whether the partner said that it is in STARTUP."""
+        return bool(self.partner_flags & ServerFlags.STARTUP)
+
+    @property
+    def lost_everything(self) -> bool:
+        """Whether the partner remembers a time together that this server does not (8.5.2)."""
+        return not self.record.communicated and bool(self.partner_flags & ServerFlags.COMMUNICATED)
+
+    @property
+    def wants_updates(self) -> bool:
+        """Whether the partner is to be asked for updates now (8.5, 8.10)."""
+        state = self.record.state
+        if not self.ok or self.starting or not BEHAVIOUR[state].wants_updates:
+            return False
+        is_second = state is State.POTENTIAL_CONFLICT and self.role is Role.SECONDARY
+        return not is_second or self.seen is State.CONFLICT_DONE
+
+    def rules(self, table: LeaseTable, aside: str) -> Rules:
+        """Say what may be done for clients; `aside` is why this server serves nobody, if it does not."""
+        state = self.record.state
+        alone_since = self.record.partner_down_time if state is State.PARTNER_DOWN else None
+        unsent_since = None if self.ok else self.cut_since
+        share = Share(self.role, table, self.record.largest_mclt_s, unsent_since, alone_since)
+        if self.starting or aside:
+            return Rules(Serve.NONE, f"failover-{'STARTUP' if self.starting else 'stepped-aside'}", share)
+        mclt_s = self.record.mclt_s if BEHAVIOUR[state].holds_to_mclt else None
+        return Rules(served(state, self.role), f"failover-{state.words}", share, mclt_s)
+
+    # -- what moves it
+
+    def partner_said(self, now: Moment, state: State, flags: ServerFlags, start_time_of_state: int) -> None:
+        """Take in the partner's STATE (6.4). With STARTUP it says that communications are OK, and moves nothing."""
+        self.partner_flags = flags
+        self.record = replace(
+            self.record,
+            partner_state=state,
+            partner_start_time_of_state=start_time_of_state,
+            partner_heard=now.utc,
+        )
+        self.ok = True
+        if self.starting:
+            self._leave_startup(now)
+        self._settle(now, f"the partner is in {state.words}")
+
+    def partner_lost(self, now: Moment, why: str) -> None:
+        """Hear that communications are not OK any more."""
+        if self.ok:
+            self.ok = False
+            self.cut_since = now.utc
+        self._settle(now, why)
+
+    def end_startup(self, now: Moment) -> None:
+        """Go on without the partner (8.3.2, step 6)."""
+        self._leave_startup(now)
+        self._settle(now, "the partner was not heard while this server waited for it")
+
+    def happen(self, now: Moment, what: Happening) -> None:
+        """Move on because of something else than the partner's state."""
+        state = ON.get((self.record.state, what, self.role))
+        if state is not None:
+            self._enter(now, state, what.value)
+            self._settle(now, what.value)
+
+    # -- inside
+
+    def _leave_startup(self, now: Moment) -> None:
+        """RFC 8156 8.3.2, steps 5 and 6."""
+        self.starting = False
+        state, why = self._resumes, "it was so before the restart"
+        # A server that was waiting to serve did not operate, whatever the times say.
+        if self.seen is State.PARTNER_DOWN and served(state, self.role) not in WAITING:
+            later = self.record.partner_start_time_of_state > self.last_operation
+            state = State.RECOVER if later else State.POTENTIAL_CONFLICT
+            why = "the partner went on alone while this server was down"
+        elif not self.ok and not self._had_record and self.relationship.start_alone:
+            state, why = State.PARTNER_DOWN, "the file says start-alone, and the partner was never there"
+        self._had_record = True
+        if state is self.record.state:
+            self.why = why
+            self.moves.append(Move(state, state, why))
+        else:
+            self._enter(now, state, why)
+
+    def _settle(self, now: Moment, why: str) -> None:
+        """Let the state settle, whenever something that it depends on has changed (8.1)."""
+        if not self.starting and not (self.ok and self.partner_is_starting):
+            self._enter(now, settle(self.record.state, self.seen), why)
+
+    def _enter(self, now: Moment, state: State, why: str) -> None:
+        before = self.record.state
+        if state is before:
+            return
+        self.why = why
+        self.record = self._with_waits(self.record.moved(state, now.utc), now)
+        self.moves.append(Move(before, state, why))
+        if state is State.RECOVER_WAIT and not self.record.wait_until:  # 8.6.2
+            self._enter(now, State.RECOVER_DONE, "neither server ever gave out a lease beside a partner")
+
+    def _with_waits(self, record: Record, now: Moment) -> Record:
+        match record.state:
+            case State.NORMAL:
+                return replace(record, communicated=True)
+            case State.PARTNER_DOWN:
+                return replace(record, partner_down_time=now.utc)
+            case State.COMMUNICATIONS_INTERRUPTED if self.relationship.auto_partner_down_s is not None:
+                return replace(record, wait_until=now.utc + self.relationship.auto_partner_down_s)
+            case State.RECOVER_WAIT if record.communicated or self.partner_flags & ServerFlags.COMMUNICATED:
+                # 8.6.2: until nothing can be in use any more that was promised here and forgotten.
+                return replace(record, wait_until=(self.last_operation or now.utc) + record.largest_mclt_s)
+            case _:
+                return record

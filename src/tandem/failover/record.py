@@ -1,0 +1,58 @@
+"""What an endpoint must not forget (RFC 8156 8.2), as one fact on disk."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from tandem.failover.states import State
+from tandem.lease.change import Fact
+
+FACT_PREFIX = "failover."
+HEARTBEAT_FACT = "heartbeat"
+HEARTBEAT_S = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One endpoint's memory. Times are UTC seconds, 0 for never."""
+
+    state: State
+    previous_state: State | None
+    start_time_of_state: int
+    mclt_s: int
+    largest_mclt_s: int
+    """The largest MCLT that was ever in effect: leases may have been promised by it."""
+    communicated: bool = False
+    """Whether this server was ever in step with its partner, and so has leases that count."""
+    partner_state: State | None = None
+    partner_start_time_of_state: int = 0
+    partner_heard: int = 0
+    partner_down_time: int = 0
+    """Since when the partner is known to be down; 0 unless in PARTNER-DOWN."""
+    wait_until: int = 0
+    """When RECOVER-WAIT, or the wait for auto-partner-down, is over; 0 for no such wait."""
+
+    def moved(self, state: State, now_utc: int) -> Record:
+        """Give the memory of an endpoint that just entered a state."""
+        return replace(
+            self,
+            state=state,
+            previous_state=self.state,
+            start_time_of_state=now_utc,
+            partner_down_time=0,
+            wait_until=0,
+        )
+
+    def as_fact(self, name: str) -> Fact:
+        """Give what is to be made durable for the relationship of that name."""
+        return Fact(FACT_PREFIX + name, json.dumps(asdict(self)).encode())
+
+
+def read_record(value: bytes) -> Record:
+    """Read what `as_fact` wrote."""
+    found: dict[str, Any] = json.loads(value)
+    for key in ("state", "previous_state", "partner_state"):
+        found[key] = None if found[key] is None else State(found[key])
+    return Record(**found)

@@ -1,0 +1,226 @@
+"""All relationships of one server, and the connections that belong to them or are yet to say so (RFC 8156 6.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from tandem.effects.effects import Effects, Hangup
+from tandem.effects.events import ConnectionFailed, PartnerGone, PartnerOctets, PartnerUp, Shutdown
+from tandem.effects.now import Moment
+from tandem.effects.rules import Rules
+from tandem.effects.settings import Link, Relationship
+from tandem.failover import operator
+from tandem.failover.clockwork import tick
+from tandem.failover.endpoint import Endpoint
+from tandem.failover.handshake import read_terms_name, write_status
+from tandem.failover.record import FACT_PREFIX, HEARTBEAT_FACT, HEARTBEAT_S, read_record
+from tandem.failover.session import HANDSHAKE_S, Session
+from tandem.lease.change import Fact, Put
+from tandem.lease.table import LeaseTable
+from tandem.wire.failover import FailoverMessage, FailoverType, read_failover_message
+from tandem.wire.failover_options import FailoverStatus
+from tandem.wire.reader import WireError
+
+PartnerEvent = PartnerUp | PartnerOctets | PartnerGone | ConnectionFailed | Shutdown
+REASONS = {
+    "disk": "its disk takes nothing",
+    "clock": "its clock is behind the newest lease on record",
+    "link": "none of its interfaces to clients is there",
+}
+
+
+class Relationships:
+    """The endpoints by name."""
+
+    def __init__(
+        self, wanted: Sequence[Relationship], table: LeaseTable, facts: Mapping[str, bytes], now: Moment
+    ) -> None:
+        self._table = table
+        self._facts = facts
+        self._last_operation = max(table.newest_time, int(facts.get(HEARTBEAT_FACT, b"0")))
+        self._endpoints = {each.name: self._endpoint(each, now) for each in wanted}
+        self._by_connection: dict[int, Endpoint] = {}
+        self._strangers: dict[int, tuple[Session, tuple[str, ...]]] = {}
+        self._without_link: set[str] = set()
+        self._beat_at = now.mono
+
+    def _endpoint(self, relationship: Relationship, now: Moment) -> Endpoint:
+        fact = self._facts.get(FACT_PREFIX + relationship.name)
+        record = None if fact is None else read_record(fact)
+        return Endpoint(relationship, self._table, record, self._last_operation, now)
+
+    def use(self, wanted: Sequence[Relationship], now: Moment, effects: Effects) -> None:
+        """Go on with changed settings: what was agreed with a partner is agreed anew where it changed."""
+        reason = "the configuration was read again"
+        for each in wanted:
+            endpoint = self._endpoints.get(each.name)
+            if endpoint is None:
+                self._endpoints[each.name] = self._endpoint(each, now)
+            elif endpoint.relationship != each:
+                endpoint.use(each, now, effects)
+        for name in self._endpoints.keys() - {each.name for each in wanted}:
+            self._endpoints.pop(name).hang_up(now, effects, reason, _goodbye(reason))
+
+    def use_links(self, links: Sequence[Link], by_index: Mapping[int, tuple[str, tuple[int, ...]]]) -> None:
+        """Note for which relationships no client can be heard: all their links are on interfaces that are gone."""
+        present = {name for name, _ in by_index.values()}
+        needed: dict[str, list[str | None]] = {}
+        for link in links:
+            if link.relationship is not None:
+                needed.setdefault(link.relationship, []).extend(subnet.interface for subnet in link.subnets)
+        self._without_link = {
+            name for name, names in needed.items() if all(each is not None and each not in present for each in names)
+        }
+
+    def rules(self) -> dict[str | None, Rules]:
+        """Give what may be done for the clients of each relationship."""
+        return {name: endpoint.rules() for name, endpoint in self._endpoints.items()}
+
+    def describe(self, now: Moment) -> list[dict[str, Any]]:
+        """Give all that is known of each relationship."""
+        return [operator.describe(endpoint, now) for endpoint in self._endpoints.values()]
+
+    def obey(self, now: Moment, name: str, arguments: Mapping[str, Any], effects: Effects) -> dict[str, Any] | None:
+        """Obey an operator's command about a relationship; None if it is none. CannotObey says why not."""
+        command = operator.COMMANDS.get(name)
+        if command is None:
+            return None
+        wanted = arguments.get("relationship")
+        if wanted is None and len(self._endpoints) == 1:
+            wanted = next(iter(self._endpoints))
+        endpoint = self._endpoints.get(wanted) if isinstance(wanted, str) else None
+        if endpoint is None:
+            known = ", ".join(self._endpoints) or "none in the file"
+            raise operator.CannotObey(f"Name a relationship; there are: {known}.")
+        return {"relationship": wanted, **command(endpoint, now, arguments, effects)}
+
+    # -- time
+
+    def tick(self, now: Moment, why_not: str, effects: Effects) -> None:
+        """Do what is due; `why_not` is why this server can serve nobody, if it cannot."""
+        for name, endpoint in self._endpoints.items():
+            tick(endpoint, now, effects)
+            reason = why_not or ("link" if name in self._without_link else "")
+            sentence = f"this server cannot serve: {REASONS[reason]}" if reason else ""
+            endpoint.mind_service(now, sentence, reason == "disk", effects)
+        for connection, (session, _) in list(self._strangers.items()):
+            if now.mono >= session.opened_mono + HANDSHAKE_S:
+                del self._strangers[connection]
+                effects.lines.append(Hangup(connection))
+        if now.mono < self._beat_at:
+            return
+        self._beat_at = now.mono + HEARTBEAT_S
+        if self._endpoints and not why_not:
+            effects.commit.append(Fact(HEARTBEAT_FACT, b"%d" % now.utc))
+
+    def next_wake(self, now: Moment) -> float | None:
+        """Give the monotonic time at which something may be due, None if there is no relationship."""
+        if not self._endpoints:
+            return None
+        times = [endpoint.next_wake(now) for endpoint in self._endpoints.values()]
+        times += [session.opened_mono + HANDSHAKE_S for session, _ in self._strangers.values()]
+        return min((self._beat_at, *(each for each in times if each is not None)))
+
+    def pump(self, now: Moment, effects: Effects) -> bool:
+        """Send partners what is due, also of what was just committed; say whether there is more right away."""
+        for line in effects.lines:
+            if isinstance(line, Hangup):
+                self._by_connection.pop(line.connection, None)
+        if not self._endpoints:
+            return False
+        for change in effects.commit:
+            if isinstance(change, Put) and change.record and change.record[0]:
+                name = self._table.relationship_of(change.key)
+                if name in self._endpoints:
+                    self._endpoints[name].exchange.updates.changed(change.key)
+        more = [endpoint.pump(now, effects) for endpoint in self._endpoints.values()]
+        return any(more)
+
+    # -- connections
+
+    def take(self, now: Moment, event: PartnerEvent, effects: Effects) -> None:
+        """Take in what happened on a connection."""
+        match event:
+            case PartnerUp():
+                self._up(now, event, effects)
+            case PartnerOctets():
+                self._octets(now, event, effects)
+            case PartnerGone():
+                self._strangers.pop(event.connection, None)
+                endpoint = self._by_connection.pop(event.connection, None)
+                if endpoint is not None and endpoint.holds(event.connection):
+                    endpoint.lost(now, event.reason, effects)
+            case ConnectionFailed():
+                if event.relationship in self._endpoints:
+                    self._endpoints[event.relationship].dial_failed(now, event.reason, event.partner_was_there)
+            case Shutdown():
+                for endpoint in self._endpoints.values():
+                    endpoint.hang_up(now, effects, "this server stops", _goodbye("the server is stopping"))
+
+    def _up(self, now: Moment, event: PartnerUp, effects: Effects) -> None:
+        dialed = [self._endpoints[name] for name in event.relationships if name in self._endpoints]
+        if event.is_dialed and dialed:
+            self._by_connection[event.connection] = dialed[0]
+            dialed[0].connected(now, event.connection, event.peer, effects)
+        elif event.is_dialed:
+            effects.lines.append(Hangup(event.connection))
+        else:
+            self._strangers[event.connection] = (Session(event.connection, event.peer, now), event.relationships)
+
+    def _octets(self, now: Moment, event: PartnerOctets, effects: Effects) -> None:
+        """Hand on the messages in the octets that came. Whoever breaks the protocol is hung up on."""
+        endpoint = self._by_connection.get(event.connection)
+        stranger = self._strangers.get(event.connection)
+        session = endpoint.session if endpoint is not None else stranger[0] if stranger is not None else None
+        if session is None or session.connection != event.connection:
+            return
+        frames = iter(session.frames.feed(event.octets))
+        if endpoint is None and stranger is not None:
+            for frame in islice(frames, 1):
+                endpoint = self._introduced(now, stranger, frame, event.received_utc, effects)
+        for frame in frames:
+            if endpoint is None or not endpoint.holds(event.connection):
+                return
+            try:
+                endpoint.take(now, read_failover_message(frame), event.received_utc, effects)
+            except WireError as error:
+                why = f"the partner sent what cannot be read: {error}"
+                effects.note("partner-garbled", "error", relationship=endpoint.relationship.name, why=str(error))
+                endpoint.hang_up(now, effects, why, _goodbye(why))
+
+    def _introduced(
+        self, now: Moment, stranger: tuple[Session, tuple[str, ...]], frame: bytes, received_utc: int, effects: Effects
+    ) -> Endpoint | None:
+        """Find out whose connection it is, from the CONNECT that must come first (6.1.2, 6.2)."""
+        session, candidates = stranger
+        del self._strangers[session.connection]
+        try:
+            message = read_failover_message(frame)
+            if message.type is not FailoverType.CONNECT:
+                raise WireError(f"{message.type.name} before CONNECT")
+            name = read_terms_name(message)
+        except WireError as error:
+            effects.note("stranger-garbled", "warning", peer=session.peer, why=str(error))
+            effects.lines.append(Hangup(session.connection))
+            return None
+        if name is None and len(candidates) == 1:
+            name = candidates[0]
+        endpoint = self._endpoints.get(name) if name in candidates and name is not None else None
+        if endpoint is None:
+            self._refuse(session, message, f"there is no relationship {name!r} with this partner here", effects)
+            return None
+        self._by_connection[session.connection] = endpoint
+        endpoint.accept(now, session, message, received_utc, effects)
+        return endpoint
+
+    def _refuse(self, session: Session, message: FailoverMessage, why: str, effects: Effects) -> None:
+        effects.note("connect-refused", "warning", peer=session.peer, why=why)
+        options = write_status(FailoverStatus.CONFIGURATION_CONFLICT, why)
+        session.answer(FailoverType.CONNECTREPLY, message.transaction_id, options, effects.at_once)
+        effects.lines.append(Hangup(session.connection))
+
+
+def _goodbye(reason: str) -> bytes:
+    return write_status(FailoverStatus.SERVER_SHUTTING_DOWN, reason)

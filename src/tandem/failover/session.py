@@ -1,0 +1,78 @@
+"""One connection to the partner: transaction-ids, keepalive and time skew (RFC 8156 5.4, 6.5, 6.6, 7.1)."""
+
+from __future__ import annotations
+
+from tandem.effects.effects import Out, ToPartner
+from tandem.effects.now import Moment
+from tandem.wire.failover import FailoverMessage, FailoverType, Frames
+
+CONTACT_PER_KEEPALIVE = 4
+SKEW_MAX_S = 5
+SKEW_LASTS_S = 30
+"""How long every message must look old, or new, before the partner's clock is to blame and not the network."""
+MAX_UNACKED = 1000
+"""How many BNDUPDs the partner may send without waiting for an answer."""
+HANDSHAKE_S = 10
+
+
+class Session:
+    """What is known of one connection. It is established once CONNECT and CONNECTREPLY agreed."""
+
+    def __init__(self, connection: int, peer: str, now: Moment) -> None:
+        self.connection = connection
+        self.peer = peer
+        self.frames = Frames()
+        self.established = False
+        self.opened_mono = now.mono
+        self.heard_mono = now.mono
+        self.sent_mono = now.mono
+        self.partner_keepalive_s = HANDSHAKE_S
+        self.max_unacked = 1
+        """How many BNDUPDs the partner takes without waiting for an answer."""
+        self.skew_s = 0
+        """How far the partner's clock runs ahead of ours, by the last message; its way here makes it seem behind."""
+        self.details_due = False
+        """Whether the partner is to be told in detail what this server serves."""
+        self._skewed_since: float | None = None
+        self._last_id = 0
+        self._reserved: set[int] = set()
+
+    def send(self, type_: FailoverType, options: bytes, out: Out, now: Moment) -> int:
+        """Begin an exchange and give its transaction-id."""
+        self._last_id = self._last_id % 0xFFFFFF + 1
+        while self._last_id in self._reserved:
+            self._last_id = self._last_id % 0xFFFFFF + 1
+        if type_ in (FailoverType.UPDREQ, FailoverType.UPDREQALL):
+            self._reserved.add(self._last_id)
+        self.sent_mono = now.mono
+        out.append(ToPartner(self.connection, FailoverMessage(type_, self._last_id, options).write()))
+        return self._last_id
+
+    def answer(self, type_: FailoverType, transaction_id: int, options: bytes, out: Out) -> None:
+        """Answer a message of the partner."""
+        out.append(ToPartner(self.connection, FailoverMessage(type_, transaction_id, options).write()))
+
+    def finished(self, transaction_id: int) -> None:
+        """Allow the transaction-id of an exchange that took long to be used again."""
+        self._reserved.discard(transaction_id)
+
+    def heard(self, now: Moment, sent_time: int, received_utc: int) -> None:
+        """Note that a message came in, and what it says of the partner's clock."""
+        self.heard_mono = now.mono
+        self.skew_s = sent_time - received_utc
+        if abs(self.skew_s) <= SKEW_MAX_S:
+            self._skewed_since = None
+        elif self._skewed_since is None:
+            self._skewed_since = now.mono
+
+    def is_skewed(self, now: Moment) -> bool:
+        """Say whether the partner's clock has been wrong for too long for a delay to explain it."""
+        return self._skewed_since is not None and now.mono - self._skewed_since >= SKEW_LASTS_S
+
+    def next_contact_mono(self) -> float:
+        """Give when a CONTACT is due, if nothing else is sent before."""
+        return self.sent_mono + self.partner_keepalive_s / CONTACT_PER_KEEPALIVE
+
+    def dead_mono(self, keepalive_s: int) -> float:
+        """Give when the connection is dead, if nothing is heard before."""
+        return self.heard_mono + (keepalive_s if self.established else HANDSHAKE_S)

@@ -1,0 +1,230 @@
+"""What the partner is yet to be told: RFC 8156 7.4 to 7.7, and the answers to UPDREQ and UPDREQALL.
+
+What waits is the set of leases that owe the partner (a flag on record), never a list of messages: a lease that
+changes again while it waits is told once, as it is when its turn comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from heapq import heappop, heappush
+from typing import NamedTuple
+
+from tandem.effects.effects import Effects
+from tandem.effects.now import Moment
+from tandem.failover.bindings import acknowledged, client_update
+from tandem.failover.session import Session
+from tandem.lease.lease import CONTENT_AT, BindingStatus, Lease, unpack
+from tandem.lease.table import LeaseTable
+from tandem.wire.binding import LeaseVerdict, Reply, write_update
+from tandem.wire.failover import FailoverType
+from tandem.wire.received import ADDRESS_LENGTH
+
+MESSAGES_PER_CALL = 128
+EXAMINED_PER_CALL = 2048
+LEASES_PER_MESSAGE = 32
+RETRY_FIRST_S = 5
+RETRY_LAST_S = 600
+
+
+class Sent(NamedTuple):
+    """A BNDUPD on its way: each lease with the record that it told of."""
+
+    records: dict[int, bytes]
+    sent_mono: float
+
+
+class Rejection(NamedTuple):
+    """The partner's last word on a lease that it would not take over."""
+
+    code: int
+    text: str
+    times: int
+
+
+class Updates:
+    """The updates of one relationship, sent as fast as the partner allows."""
+
+    def __init__(self, table: LeaseTable, relationship: str) -> None:
+        self._table = table
+        self._relationship = relationship
+        self._pending: dict[int, None] = {}
+        self._in_flight: dict[int, Sent] = {}
+        self._flying: dict[int, int] = {}
+        self._retries: list[tuple[float, int]] = []
+        self.rejected: dict[int, Rejection] = {}
+        self._asked_for: Iterator[int] | None = None
+        self._asked_id = 0
+        self._asked_everything = False
+        self._awaited: set[int] = set()
+        self.rejections = 0
+        """How many leases the partner refused since the start."""
+
+    @property
+    def waiting(self) -> int:
+        """How many leases the partner has not acknowledged."""
+        return len(self._table.owing(self._relationship))
+
+    @property
+    def in_flight(self) -> int:
+        """How many messages are on their way."""
+        return len(self._in_flight)
+
+    @property
+    def answers(self) -> bool:
+        """Whether an UPDREQ or UPDREQALL is being answered."""
+        return self._asked_for is not None
+
+    def connected(self) -> None:
+        """Begin anew on a new connection: all that is owed is to be sent."""
+        self.disconnected()
+        self._pending = dict(self._table.owing(self._relationship))
+
+    def disconnected(self) -> None:
+        """Forget what was on its way: nobody knows whether it arrived."""
+        self._pending.clear()
+        self._in_flight.clear()
+        self._flying.clear()
+        self._retries.clear()
+        self.rejected.clear()
+        self._asked_for = None
+        self._asked_id = 0
+        self._awaited.clear()
+
+    def changed(self, key: int) -> None:
+        """Hear that a lease now owes the partner something."""
+        self._pending[key] = None
+
+    def oldest_sent_mono(self) -> float | None:
+        """Give when the message was sent that waits longest for its answer, None if none does."""
+        return next(iter(self._in_flight.values())).sent_mono if self._in_flight else None
+
+    def asked(self, transaction_id: int, everything: bool) -> None:
+        """Begin to answer an UPDREQ or UPDREQALL, from what there is to say now (RFC 8156 5.3.5, 5.3.6)."""
+        keys = self._table.keys() if everything else list(self._table.owing(self._relationship))
+        self._asked_for = iter(keys)
+        self._asked_id = transaction_id
+        self._asked_everything = everything
+        self._awaited = set(self._in_flight)
+
+    def send(self, now: Moment, session: Session, effects: Effects, live: bool) -> bool:
+        """Send what the partner has room for; with `live` not only what it asked for. Say whether more waits."""
+        while self._retries and self._retries[0][0] <= now.mono:
+            self._pending[heappop(self._retries)[1]] = None
+        budget = min(MESSAGES_PER_CALL, session.max_unacked - len(self._in_flight))
+        has_room = budget > 0
+        examined = 0
+        while budget > 0 and live and self._pending and examined < EXAMINED_PER_CALL:
+            examined += 1
+            key = next(iter(self._pending))
+            budget -= self._send(now, session, effects, self._take(key, only_owing=True))
+        while budget > 0 and self._asked_for is not None and examined < EXAMINED_PER_CALL:
+            examined += 1
+            key = next(self._asked_for, -1)
+            if key < 0:
+                self._asked_for = None
+                break
+            if self._table.relationship_of(key) == self._relationship:
+                budget -= self._send(now, session, effects, self._take(key, not self._asked_everything))
+        self._finish_answer(session, effects)
+        return has_room and bool((live and self._pending) or self._asked_for is not None)
+
+    def next_retry(self) -> float | None:
+        """Give the monotonic time at which a rejected update is tried again, None if there is none."""
+        return self._retries[0][0] if self._retries else None
+
+    def answered(self, now: Moment, transaction_id: int, reply: Reply, effects: Effects) -> list[int]:
+        """Take in a BNDREPLY (RFC 8156 7.7) and give the keys of what was rejected.
+
+        A reply to nothing that was sent on this connection is ignored.
+        """
+        sent = self._in_flight.pop(transaction_id, None)
+        if sent is None:
+            return []
+        refused = []
+        self._awaited.discard(transaction_id)
+        by_key = {each.key: each for each in reply.verdicts}
+        for key, record in sent.records.items():
+            if self._flying.get(key) == transaction_id:
+                del self._flying[key]
+            verdict = by_key.get(key, LeaseVerdict(key))
+            if reply.code:
+                verdict = LeaseVerdict(key, reply.code, reply.text)
+            if verdict.code:
+                refused.append(key)
+                self._refused(now, verdict, record, effects)
+            else:
+                self._acknowledged(key, record, verdict.partner_lifetime_sent, effects)
+        return refused
+
+    def _take(self, key: int, only_owing: bool) -> list[Lease]:
+        """Give the lease, and with it all others of its client that wait, as one message tells them."""
+        self._pending.pop(key, None)
+        lease = self._table.get(key)
+        if lease is None or key in self._flying or (only_owing and not lease.owes_partner):
+            return []
+        leases = [lease]
+        for other in self._table.keys_of_client(lease.duid) if lease.duid else ():
+            if other in self._pending and other not in self._flying and len(leases) < LEASES_PER_MESSAGE:
+                del self._pending[other]
+                also = self._table.get(other)
+                if also is not None and also.owes_partner and self._table.relationship_of(other) == self._relationship:
+                    leases.append(also)
+        return leases
+
+    def _send(self, now: Moment, session: Session, effects: Effects, leases: list[Lease]) -> bool:
+        """Send a BNDUPD with these leases, if there are any that can be told; say whether one was sent."""
+        if not leases:
+            return False
+        if not leases[0].duid and leases[0].length == ADDRESS_LENGTH:
+            # An address that is nobody's cannot be told: there is no form for it, and no need.
+            effects.commit.append(self._table.put(leases[0]._replace(owes_partner=False)))
+            return False
+        options = write_update(client_update(leases), now.utc)
+        transaction_id = session.send(FailoverType.BNDUPD, options, effects.then, now)
+        records = {lease.key: self._table.record(lease.key) or b"" for lease in leases}
+        self._in_flight[transaction_id] = Sent(records, now.mono)
+        self._flying.update(dict.fromkeys(records, transaction_id))
+        if self._asked_for is not None:
+            self._awaited.add(transaction_id)
+        return True
+
+    def _finish_answer(self, session: Session, effects: Effects) -> None:
+        """Say UPDDONE once all that was asked for is answered; a rejection is an answer too."""
+        if self._asked_id and self._asked_for is None and not self._awaited:
+            session.answer(FailoverType.UPDDONE, self._asked_id, b"", effects.then)
+            self._asked_id = 0
+
+    def _acknowledged(self, key: int, record: bytes, partner_lifetime_sent: int, effects: Effects) -> None:
+        self.rejected.pop(key, None)
+        current = self._table.record(key)
+        if current is None:
+            return
+        lease = unpack(key, current)
+        if current[CONTENT_AT:] == record[CONTENT_AT:]:
+            after = acknowledged(lease, partner_lifetime_sent)
+        else:  # it changed since; if it is still the same binding, the partner knows at least so much of it
+            sent = unpack(key, record)
+            goes_on = lease.status == sent.status == BindingStatus.ACTIVE and lease.duid == sent.duid
+            after = lease._replace(acked_partner_lifetime=partner_lifetime_sent) if goes_on else lease
+            if lease.owes_partner:
+                self._pending[key] = None
+        if after != lease:
+            effects.commit.append(self._table.put(after))
+
+    def _refused(self, now: Moment, verdict: LeaseVerdict, record: bytes, effects: Effects) -> None:
+        """Remember a rejection, and try again later and later; a lease that changes meanwhile is tried at once."""
+        key = verdict.key
+        self.rejections += 1
+        before = self.rejected.get(key)
+        times = before.times + 1 if before else 1
+        self.rejected[key] = Rejection(verdict.code, verdict.text, times)
+        effects.note("update-rejected", "warning", key=key, code=verdict.code, why=verdict.text, times=times)
+        lease = self._table.get(key)
+        if lease is None or not lease.owes_partner:
+            return
+        if (self._table.record(key) or b"")[CONTENT_AT:] != record[CONTENT_AT:]:
+            self._pending[key] = None
+            return
+        delay_s = min(RETRY_FIRST_S * 2 ** min(times - 1, 10), RETRY_LAST_S)
+        heappush(self._retries, (now.mono + delay_s, key))

@@ -1,0 +1,125 @@
+"""Accept or reject what a partner says of a lease: RFC 8156 7.5.4.
+
+The table is the RFC's figure 4. Where it says "later", both partners come to the same answer about the same two
+versions of a lease, so that crossed updates end with the same winner (docs/protocol-notes.md, 7 and 8).
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+from tandem.lease.lease import BindingStatus, Lease
+from tandem.lease.space import Role
+from tandem.wire.binding import LeaseUpdate
+from tandem.wire.failover_options import FailoverStatus
+
+SAME_TIME_S = 5
+"""Times of two clocks that are no further apart count as the same (RFC 8156 7.5.1)."""
+
+
+class Rule(Enum):
+    """What a cell of figure 4 says."""
+
+    ACCEPT = "accept"
+    CLIENTS = "accept(3)"
+    IF_OVER_HERE = "time(1)"
+    IF_HEARD_SINCE = "time(2)"
+
+
+class Verdict(NamedTuple):
+    """`code` None accepts. `tell_partner`: it should be told what is on record here."""
+
+    code: FailoverStatus | None = None
+    reason: str = ""
+    tell_partner: bool = False
+
+
+B = BindingStatus
+COLUMNS = (B.ACTIVE, B.EXPIRED, B.RELEASED, B.FREE, B.FREE_BACKUP, B.RESET, B.ABANDONED)
+ACCEPT_ALL = dict.fromkeys(COLUMNS, Rule.ACCEPT)
+FIGURE_4: dict[BindingStatus, dict[BindingStatus, Rule]] = {
+    B.ACTIVE: {
+        **ACCEPT_ALL,
+        B.ACTIVE: Rule.CLIENTS,
+        B.EXPIRED: Rule.IF_OVER_HERE,
+        B.FREE: Rule.IF_OVER_HERE,
+        B.FREE_BACKUP: Rule.IF_OVER_HERE,
+    },
+    B.EXPIRED: ACCEPT_ALL,
+    B.RELEASED: ACCEPT_ALL,
+    B.FREE: ACCEPT_ALL,
+    B.FREE_BACKUP: ACCEPT_ALL,
+    B.RESET: {**ACCEPT_ALL, B.ACTIVE: Rule.IF_HEARD_SINCE},
+    B.ABANDONED: ACCEPT_ALL,
+}
+"""By the status on record here, then by the status in the update."""
+
+ACCEPTED = Verdict()
+
+
+def judge(mine: Lease | None, theirs: LeaseUpdate, duid: bytes, role: Role, now_utc: int) -> Verdict:
+    """Decide on an update about a lease; `role` is the receiver's."""
+    if theirs.status not in FIGURE_4:
+        text = f"binding-status {theirs.status} is not one that is exchanged"
+        return Verdict(FailoverStatus.MISSING_BINDING_INFORMATION, text)
+    if mine is None or says_the_same(mine, theirs, duid):
+        return ACCEPTED
+    later = is_later(theirs, mine, role)
+    outdated = Verdict(FailoverStatus.OUTDATED_BINDING_INFORMATION, "what is known here is newer", not later)
+    match FIGURE_4[BindingStatus(mine.status)][BindingStatus(theirs.status)]:
+        case Rule.ACCEPT:
+            return ACCEPTED if later else outdated
+        case Rule.IF_OVER_HERE:
+            return ACCEPTED if now_utc > mine.state_expiration_time else outdated
+        case Rule.IF_HEARD_SINCE:
+            return ACCEPTED if theirs.client_last_transaction_time > mine.start_time_of_state else outdated
+        case Rule.CLIENTS:
+            if mine.duid == duid:
+                return ACCEPTED if later else outdated
+            if _wins_over(theirs, mine, role):
+                return ACCEPTED
+            return Verdict(FailoverStatus.ADDRESS_IN_USE, "another client has it here", tell_partner=True)
+
+
+def says_the_same(mine: Lease, theirs: LeaseUpdate, duid: bytes) -> bool:
+    """Say whether an update repeats what is on record."""
+    return (
+        (mine.status, mine.iaid, mine.start_time_of_state, mine.state_expiration_time)
+        == (theirs.status, theirs.iaid, theirs.start_time_of_state, theirs.state_expiration_time)
+        and mine.duid == duid
+        and mine.partner_raw_clt_time == theirs.client_last_transaction_time
+    )
+
+
+def is_later(theirs: LeaseUpdate, mine: Lease, role: Role) -> bool:
+    """Say whether an update is newer than what is on record; the partner would say the opposite of the same two.
+
+    Each version says when either server last heard the client. Who knows of all that the other knows, and more, is
+    newer, by one clock at a time and exactly. Only if each heard the client without the other's knowing do the two
+    clocks decide, and within SAME_TIME_S the promise that lasts longer.
+    """
+    ours_here, theirs_here = mine.client_last_transaction_time, mine.partner_raw_clt_time
+    ours_there, theirs_there = theirs.partner_raw_clt_time, theirs.client_last_transaction_time
+    if (ours_there, theirs_there) != (ours_here, theirs_here):
+        if ours_there >= ours_here and theirs_there >= theirs_here:
+            return True
+        if ours_there <= ours_here and theirs_there <= theirs_here:
+            return False
+        apart_s = max(ours_there, theirs_there) - max(ours_here, theirs_here)
+        if abs(apart_s) > SAME_TIME_S:
+            return apart_s > 0
+        if theirs.state_expiration_time != mine.state_expiration_time:
+            return theirs.state_expiration_time > mine.state_expiration_time
+    if theirs.start_time_of_state != mine.start_time_of_state:
+        return theirs.start_time_of_state > mine.start_time_of_state
+    if theirs.state_expiration_time != mine.state_expiration_time:
+        return theirs.state_expiration_time > mine.state_expiration_time
+    return role is Role.SECONDARY
+
+
+def _wins_over(theirs: LeaseUpdate, mine: Lease, role: Role) -> bool:
+    """Say whose client keeps a lease that two clients were given: accept(3), the same on both sides."""
+    if role is Role.PRIMARY:
+        return theirs.client_last_transaction_time > mine.start_time_of_state + SAME_TIME_S
+    return not mine.client_last_transaction_time > theirs.start_time_of_state + SAME_TIME_S

@@ -1,0 +1,69 @@
+"""Which leases a server may give out beside a partner."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tandem.lease.lease import BindingStatus, Lease
+from tandem.lease.space import Role, address_owner
+from tandem.lease.table import LeaseTable
+from tandem.wire.received import ADDRESS_LENGTH
+
+ENDED = (BindingStatus.EXPIRED, BindingStatus.RELEASED, BindingStatus.RESET)
+"""Of a lease with one of these the partner is yet to acknowledge that its client is gone."""
+
+
+class Share(NamedTuple):
+    """One server's share of a relationship's leases (RFC 8156 4.2)."""
+
+    role: Role
+    table: LeaseTable
+    mclt_s: int
+    unsent_since: int | None = None
+    """Since when nothing was sent to the partner; None while it may be sent to."""
+    alone_since: int | None = None
+    """Since when this server is in PARTNER-DOWN; None if it is not."""
+
+    def owner(self, key: int, lease: Lease | None) -> Role | None:
+        """Say who may give the lease out; None if nobody may, since it is a client's, or was one's until just now."""
+        if lease is not None and lease.status not in (BindingStatus.FREE, BindingStatus.FREE_BACKUP):
+            return None
+        if key & 0xFF == ADDRESS_LENGTH:
+            return address_owner(key)
+        if lease is not None:
+            return Role.SECONDARY if lease.status == BindingStatus.FREE_BACKUP else Role.PRIMARY
+        pool = self.table.pool_of(key)
+        return pool.gifts.owner(key >> 8) if pool is not None and pool.gifts is not None else Role.PRIMARY
+
+    def may_give(self, key: int, lease: Lease | None, duid: bytes, lapse_utc: int) -> bool:
+        """Say whether the client may be given a lease that nobody holds (RFC 8156 4.2.2.1, 8.4.1, 8.8.1)."""
+        owner = self.owner(key, lease)
+        if owner is self.role:
+            return True
+        is_prefix = key & 0xFF != ADDRESS_LENGTH
+        if owner is not None:
+            return is_prefix and self._has_waited(self.alone_since or 0, lapse_utc)
+        if lease is None or lease.status not in ENDED:
+            return False
+        mine = is_prefix or address_owner(key) is self.role
+        if lease.duid == duid and self._is_still_its_clients(lease):
+            return True
+        promised = max(lease.state_expiration_time, lease.partner_lifetime, lease.acked_partner_lifetime)
+        return mine and self._has_waited(max(self.alone_since or 0, promised, lease.expiration_time), lapse_utc)
+
+    def may_be_partners(self, key: int, lease: Lease | None) -> bool:
+        """Say whether the partner may have given the lease to a client without our knowing."""
+        if lease is not None and lease.status == BindingStatus.ABANDONED:
+            return False
+        if key & 0xFF == ADDRESS_LENGTH:
+            return address_owner(key) is not self.role
+        return self.owner(key, lease) is not self.role
+
+    def _is_still_its_clients(self, lease: Lease) -> bool:
+        """The partner can have given it to nobody: it is not its to give, or it was not told that it is free."""
+        if lease.key & 0xFF == ADDRESS_LENGTH and address_owner(lease.key) is self.role:
+            return True
+        return self.unsent_since is not None and lease.start_time_of_state > self.unsent_since
+
+    def _has_waited(self, since_utc: int, lapse_utc: int) -> bool:
+        return self.alone_since is not None and lapse_utc >= since_utc + self.mclt_s

@@ -1,0 +1,58 @@
+"""The certificates that partners show each other: TLS 1.3, both sides verified against the configured authority."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from pathlib import Path
+from typing import Any
+
+from tandem.config.partners import Tls
+
+
+class CertificateError(Exception):
+    """A certificate, key or authority cannot be used; the message says which, and why."""
+
+
+def tls_context(tls: Tls, server_side: bool) -> ssl.SSLContext:
+    """Read the files anew, so that what was renewed on disk is used. CertificateError if one cannot be used."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server_side else ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.check_hostname = False  # the name that counts is the partner's in the file; see `peer_names`
+    context.verify_mode = ssl.CERT_REQUIRED
+    try:
+        context.load_verify_locations(tls.ca)
+    except (OSError, ssl.SSLError) as error:
+        raise CertificateError(f"the authority {tls.ca} cannot be used: {_why(error)}") from error
+    try:
+        context.load_cert_chain(tls.certificate, tls.key)
+    except (OSError, ssl.SSLError) as error:
+        files = f"{tls.certificate} and its key {tls.key}"
+        raise CertificateError(f"{files} cannot be used: {_why(error)}") from error
+    return context
+
+
+def peer_names(connection: ssl.SSLObject) -> frozenset[str]:
+    """Give the DNS names in the certificate that the other side has shown."""
+    shown: Any = connection.getpeercert() or {}
+    return frozenset(value for kind, value in shown.get("subjectAltName", ()) if kind == "DNS")
+
+
+def expires_utc(certificate: str) -> int | None:
+    """Give when a certificate file expires, in UTC seconds; None if it cannot be read."""
+    from cryptography import x509  # only where there are certificates: it is slow to import
+
+    try:
+        return int(x509.load_pem_x509_certificate(Path(certificate).read_bytes()).not_valid_after_utc.timestamp())
+    except (OSError, ValueError):
+        return None
+
+
+def days_left(certificate: str) -> int | None:
+    """Give for how many whole days a certificate is still good, None if it cannot be read."""
+    expires = expires_utc(certificate)
+    return None if expires is None else int((expires - time.time()) // 86400)
+
+
+def _why(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -1,0 +1,340 @@
+"""The streams to failover partners: dialed or accepted, secured as RFC 7653 8.2 and 9.1 say, then handed to the node.
+
+What the node sees of a stream begins when it stands: until then at most HANDSHAKES_MAX of them, HANDSHAKE_S seconds
+and one frame are spent on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import count
+from typing import Any
+
+from tandem.config.partners import PartnerLine
+from tandem.effects.effects import Dial, Hangup, ToPartner
+from tandem.effects.events import ConnectionFailed, Event, PartnerGone, PartnerOctets, PartnerUp
+from tandem.lease.space import Role
+from tandem.runtime.certificates import CertificateError, peer_names, tls_context
+from tandem.wire.failover import Frames, answer_starttls, is_starttls, stamp, write_starttls
+from tandem.wire.failover_options import FailoverStatus
+from tandem.wire.message import Message, MessageType, read_message
+from tandem.wire.options import Status
+from tandem.wire.reader import WireError
+
+HANDSHAKE_S = 10.0
+HANDSHAKES_MAX = 16
+FIRST_FRAME_MAX = 2048
+WRITE_BUFFER_MAX = 16 << 20
+RELISTEN_S = 1.0
+FREEBIND = 78  # IPV6_FREEBIND: listen on an address that is not there yet
+
+
+class NotEstablished(Exception):
+    """No connection came about; the message says why. `partner_was_there`: but somebody answered."""
+
+    def __init__(self, reason: str, partner_was_there: bool = True) -> None:
+        super().__init__(reason)
+        self.partner_was_there = partner_was_there
+
+
+class Wire(asyncio.Protocol):
+    """One stream. Octets are kept until somebody takes them."""
+
+    def __init__(self, accepted: Callable[[Wire], None] | None = None) -> None:
+        self.transport: asyncio.Transport | None = None
+        self._accepted = accepted
+        self._kept = b""
+        self._more = asyncio.Event()
+        self._is_gone = False
+        self._octets: Callable[[bytes], None] | None = None
+        self._gone: Callable[[str], None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take over the stream."""
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        if self._accepted is not None:
+            self._accepted(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Hand on what came, or keep it."""
+        if self._octets is not None:
+            self._octets(data)
+            return
+        self._kept += data
+        if len(self._kept) > FIRST_FRAME_MAX and self.transport is not None:
+            self.transport.pause_reading()
+        self._more.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Say that the stream is over."""
+        self._is_gone = True
+        self._more.set()
+        if self._gone is not None:
+            self._gone(str(exc) if exc else "the partner closed the connection")
+
+    async def first_frame(self) -> bytes:
+        """Give what the first frame held, and forget what came behind it. NotEstablished if there is none."""
+        while True:
+            frames = Frames().feed(self._kept)
+            if frames:
+                return frames[0]
+            if self._is_gone or len(self._kept) > FIRST_FRAME_MAX:
+                raise NotEstablished("the other side did not say what it wants")
+            self._more.clear()
+            await self._more.wait()
+
+    def forget(self) -> None:
+        """Drop what came in plain text: it is not to be believed behind a STARTTLS."""
+        self._kept = b""
+
+    def hand_over(self, octets: Callable[[bytes], None], gone: Callable[[str], None]) -> None:
+        """From now on hand on all that comes, with what was kept."""
+        self._octets, self._gone = octets, gone
+        kept, self._kept = self._kept, b""
+        if kept:
+            octets(kept)
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.resume_reading()
+        if self._is_gone:
+            gone("the partner closed the connection")
+
+    def write(self, octets: bytes) -> None:
+        """Send octets; a partner that takes nothing is given up."""
+        if self.transport is None or self.transport.is_closing():
+            return
+        self.transport.write(octets)
+        if self.transport.get_write_buffer_size() > WRITE_BUFFER_MAX:
+            self.transport.abort()
+
+    def close(self) -> None:
+        """End the stream, once all that was written is sent."""
+        if self.transport is not None:
+            self.transport.close()
+
+
+class Partners:
+    """All streams to partners. `into` takes events for the node, `say` sentences for the log."""
+
+    def __init__(self, into: Callable[[Event], None], say: Callable[..., None]) -> None:
+        self._into = into
+        self._say = say
+        self._lines: dict[str, PartnerLine] = {}
+        self._wires: dict[int, Wire] = {}
+        self._numbers = count(1)
+        self._listeners: dict[tuple[str, int], asyncio.Server] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._handshakes = 0
+        self._is_stopping = False
+        self._complaint = ""
+
+    def use(self, lines: Iterable[PartnerLine]) -> None:
+        """Serve these relationships from now on; streams that stand are left to the node."""
+        self._lines = {line.relationship: line for line in lines}
+        wanted = {(line.own_address, line.port) for line in self._lines.values() if line.role is Role.SECONDARY}
+        for endpoint in self._listeners.keys() - wanted:
+            self._listeners.pop(endpoint).close()
+        for endpoint in wanted - self._listeners.keys():
+            self._begin(self._listen(*endpoint))
+
+    def line(self, relationship: str) -> PartnerLine | None:
+        """Give the way to a relationship's partner."""
+        return self._lines.get(relationship)
+
+    def send(self, messages: Sequence[ToPartner]) -> None:
+        """Stamp and send messages, all for one partner at once. Those for a stream that is gone are dropped."""
+        now = int(time.time())
+        by_connection: dict[int, list[bytes]] = {}
+        for message in messages:
+            by_connection.setdefault(message.connection, []).append(stamp(message.data, now))
+        for connection, octets in by_connection.items():
+            wire = self._wires.get(connection)
+            if wire is not None:
+                wire.write(b"".join(octets))
+
+    def obey(self, lines: Sequence[Dial | Hangup]) -> None:
+        """Open and close streams."""
+        for line in lines:
+            if isinstance(line, Hangup):
+                wire = self._wires.pop(line.connection, None)
+                if wire is not None:
+                    wire.close()
+            elif not self._is_stopping:
+                self._begin(self._dial(line.relationship))
+
+    async def stop(self) -> None:
+        """Listen no more, and give what was written a moment to leave."""
+        self._is_stopping = True
+        for listener in self._listeners.values():
+            listener.close()
+        for task in self._tasks:
+            task.cancel()
+        wires = [wire for wire in self._wires.values() if wire.transport is not None]
+        for wire in wires:
+            wire.close()
+        await asyncio.sleep(0)
+
+    # -- inside
+
+    def _begin(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _listen(self, host: str, port: int) -> None:
+        while not self._is_stopping:
+            try:
+                listening = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+                with contextlib.suppress(OSError):
+                    listening.setsockopt(socket.IPPROTO_IPV6, FREEBIND, 1)
+                listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listening.bind((host, port))
+                accept = partial(Wire, partial(self._accepted, (host, port)))
+                loop = asyncio.get_running_loop()
+                self._listeners[(host, port)] = await loop.create_server(accept, sock=listening, backlog=HANDSHAKES_MAX)
+                return
+            except OSError as error:
+                listening.close()
+                self._complain(f"[{host}]:{port} cannot be listened on for partners: {error.strerror}; tried again")
+                await asyncio.sleep(RELISTEN_S)
+
+    def _complain(self, sentence: str) -> None:
+        if sentence != self._complaint:
+            self._complaint = sentence
+            self._say("partner-door-failed", "warning", why=sentence)
+
+    def _accepted(self, endpoint: tuple[str, int], wire: Wire) -> None:
+        assert wire.transport is not None
+        peer = str(wire.transport.get_extra_info("peername")[0]).partition("%")[0]
+        lines = [
+            line
+            for line in self._lines.values()
+            if line.role is Role.SECONDARY
+            and (line.own_address, line.port) == endpoint
+            and line.partner_address == peer
+        ]
+        if not lines or self._handshakes >= HANDSHAKES_MAX or self._is_stopping:
+            wire.transport.abort()  # RFC 8156 6.1: no relationship with whoever this is
+            return
+        self._begin(self._admit(wire, lines, peer))
+
+    async def _admit(self, wire: Wire, lines: list[PartnerLine], peer: str) -> None:
+        self._handshakes += 1
+        try:
+            async with asyncio.timeout(HANDSHAKE_S):
+                lines = await self._secure_accepted(wire, lines)
+        except (NotEstablished, CertificateError, OSError, TimeoutError, WireError) as error:
+            reason = _sentence(error)
+            self._say("partner-not-admitted", "warning", peer=peer, why=reason)
+            if wire.transport is not None:
+                wire.transport.close()
+            for line in lines:
+                self._into(ConnectionFailed(line.relationship, reason, True))
+        else:
+            self._stands(wire, lines, peer, is_dialed=False)
+        finally:
+            self._handshakes -= 1
+
+    async def _secure_accepted(self, wire: Wire, lines: list[PartnerLine]) -> list[PartnerLine]:
+        """RFC 7653 9.1. Give the relationships that the peer may speak for."""
+        first = await wire.first_frame()
+        secured = [line for line in lines if line.tls is not None]
+        assert wire.transport is not None
+        if not is_starttls(first):
+            if len(secured) == len(lines):
+                raise NotEstablished("it came without TLS, which this server needs")
+            return [line for line in lines if line.tls is None]
+        if not secured or secured[0].tls is None:
+            refusal = Status(FailoverStatus.TLS_CONNECTION_REFUSED, "this server is configured to go without TLS")
+            wire.write(answer_starttls(first, refusal))
+            raise NotEstablished("it wants TLS, which is turned off here")
+        context = tls_context(secured[0].tls, server_side=True)
+        wire.transport.pause_reading()
+        wire.forget()
+        wire.write(answer_starttls(first, None))
+        names = await self._handshake(wire, context, server_side=True)
+        admitted = [line for line in secured if line.partner in names]
+        if not admitted:
+            raise NotEstablished(f"its certificate is for {', '.join(sorted(names)) or 'nobody'}")
+        return admitted
+
+    async def _dial(self, relationship: str) -> None:
+        line = self._lines.get(relationship)
+        if line is None:
+            return
+        wire = Wire()
+        try:
+            async with asyncio.timeout(HANDSHAKE_S):
+                await self._connect(wire, line)
+        except (NotEstablished, CertificateError, OSError, TimeoutError, WireError) as error:
+            was_there = (
+                error.partner_was_there if isinstance(error, NotEstablished) else isinstance(error, ssl.SSLError)
+            )
+            if wire.transport is not None:
+                wire.transport.close()
+            self._into(ConnectionFailed(relationship, _sentence(error), was_there))
+        else:
+            self._stands(wire, [line], line.partner_address, is_dialed=True)
+
+    async def _connect(self, wire: Wire, line: PartnerLine) -> None:
+        """RFC 7653 8.2."""
+        loop = asyncio.get_running_loop()
+        context = None if line.tls is None else tls_context(line.tls, server_side=False)
+        await loop.create_connection(lambda: wire, line.partner_address, line.port, local_addr=(line.own_address, 0))
+        if context is None:
+            return
+        wire.write(write_starttls(1))
+        reply = read_message(await wire.first_frame())
+        assert wire.transport is not None
+        if not isinstance(reply, Message) or reply.type is not MessageType.REPLY:
+            raise NotEstablished("the partner does not understand STARTTLS")
+        status = next((each for each in reply.options if isinstance(each, Status)), None)
+        if status is not None:
+            raise NotEstablished(f"the partner refuses TLS: {status.message or status.status}")
+        wire.transport.pause_reading()
+        wire.forget()
+        names = await self._handshake(wire, context, server_side=False)
+        if line.partner not in names:
+            raise NotEstablished(f"the partner's certificate is for {', '.join(sorted(names)) or 'nobody'}")
+
+    async def _handshake(self, wire: Wire, context: ssl.SSLContext, server_side: bool) -> frozenset[str]:
+        """Secure a stream whose reading is paused, and give the names in the other side's certificate."""
+        loop = asyncio.get_running_loop()
+        assert wire.transport is not None
+        secured = await loop.start_tls(
+            wire.transport, wire, context, server_side=server_side, ssl_handshake_timeout=HANDSHAKE_S
+        )
+        if secured is None:
+            raise NotEstablished("the connection was closed during the TLS handshake")
+        wire.transport = secured
+        return peer_names(secured.get_extra_info("ssl_object"))
+
+    def _stands(self, wire: Wire, lines: list[PartnerLine], peer: str, is_dialed: bool) -> None:
+        number = next(self._numbers)
+        self._wires[number] = wire
+        self._into(PartnerUp(number, tuple(line.relationship for line in lines), peer, is_dialed))
+        wire.hand_over(partial(self._octets, number), partial(self._gone, number))
+
+    def _octets(self, number: int, octets: bytes) -> None:
+        if number in self._wires:
+            self._into(PartnerOctets(number, octets, int(time.time())))
+
+    def _gone(self, number: int, reason: str) -> None:
+        if self._wires.pop(number, None) is not None:
+            self._into(PartnerGone(number, reason))
+
+
+def _sentence(error: BaseException) -> str:
+    if isinstance(error, TimeoutError):
+        return f"nothing came about within {HANDSHAKE_S:g} s"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not good: {error.verify_message}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__

@@ -1,0 +1,441 @@
+"""Two nodes, their clients, and the wire between them, driven by the words of a script.
+
+serve FILE                        start a and b with FILE.toml; their first connection comes with the next tick
+start a | crash a | wipe a        start from what is on disk; die without a word; lose the disk while dead
+stop a                            stop in good order
+tick 61s                          let time pass, a second at a time
+utc a +10s                        step one server's wall clock
+cut | heal                        the partners' network: while it is cut, everything between them is lost
+break                             end the connection between them so that both see it
+hold | pass                       keep messages between them on the wire; deliver them
+disk a full|ok                    let a store refuse or accept
+c1 solicit na=1 pd=2@::/60        a message from client c1, heard by both servers; at=a or at=b: by that one only;
+                                  @ names leases; server=a|b|none; the client remembers what it was given and
+                                  names it where `na=1` and nothing behind it
+do a NAME key=value               an operator's command
+lease ADDRESS                     what both tables hold
+states                            the states of both
+reload FILE                       both read another file
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from ipaddress import IPv6Address
+from pathlib import Path
+from typing import Any
+
+from scripts.world import MULTICAST, UNITS_S, seconds, write_question
+from tandem.config.load import load
+from tandem.effects.effects import Answer, Dial, Effects, Hangup, Send, ToPartner
+from tandem.effects.events import (
+    Command,
+    ConnectionFailed,
+    Datagram,
+    Disk,
+    Event,
+    Interfaces,
+    PartnerGone,
+    PartnerOctets,
+    PartnerUp,
+    Reload,
+    Shutdown,
+)
+from tandem.effects.now import Now
+from tandem.failover.record import FACT_PREFIX, HEARTBEAT_FACT, read_record
+from tandem.failover.states import State
+from tandem.lease.change import Change, Put
+from tandem.lease.lease import BindingStatus, key_of, show_key, unpack
+from tandem.lease.table import LeaseTable, load_table
+from tandem.node import Identity, Node
+from tandem.wire import failover_options as fo
+from tandem.wire.binding import LeaseUpdate, LeaseVerdict, read_reply, read_update
+from tandem.wire.failover import FailoverMessage, FailoverType, read_failover_message, stamp
+from tandem.wire.failover_options import EPOCH, FailoverStatus, ServerFlags
+from tandem.wire.message import Message, read_message
+from tandem.wire.options import ClientId, IaAddress, IaNa, IaPd, IaPrefix, ServerId, Status, VendorOptions
+
+HERE = Path(__file__).parent
+START_UTC = 1_800_000_000
+START_MONO = 1000.0
+QUIET_NOTES = ("answered", "lease-ended", "dropped")
+QUIET_MESSAGES = (FailoverType.CONTACT,)
+ROUNDS_MAX = 100_000
+
+
+class Server:
+    """One server: its disk, which outlives it, and its node, which does not."""
+
+    def __init__(self, name: str, number: int) -> None:
+        self.name = name
+        self.duid = b"\0\3\0\1\2\0\0\0\0" + bytes((0xA0 + number,))
+        self.leases: dict[int, bytes] = {}
+        self.facts: dict[str, bytes] = {}
+        self.node: Node | None = None
+        self.table: LeaseTable | None = None
+        self.utc_step = 0
+        self.wake: float | None = None
+        self.connection = 0
+
+    def keep(self, changes: list[Change]) -> None:
+        for change in changes:
+            if not isinstance(change, Put):
+                self.facts[change.name] = change.value
+            elif change.record is None:
+                self.leases.pop(change.key, None)
+            else:
+                self.leases[change.key] = change.record
+
+
+class Conversation:
+    """The world of one script."""
+
+    def __init__(self) -> None:
+        self._mono = START_MONO
+        self._servers = {"a": Server("a", 1), "b": Server("b", 2)}
+        self._file = ""
+        self._is_cut = False
+        self._is_held = False
+        self._wire: deque[tuple[Server, Event]] = deque()
+        self._connections = 0
+        self._said: list[str] = []
+        self._given: dict[str, dict[str, list[str]]] = {}
+
+    def obey(self, command: str) -> str:
+        """Do one command of a script and give what it prints."""
+        self._said = []
+        verb, *words = command.split()
+        method = getattr(self, f"_do_{verb}", None)
+        if method is not None:
+            method(*words)
+        else:
+            self._client(verb, words[0], words[1:])
+        self._deliver()
+        return "\n".join(self._said)
+
+    # -- commands
+
+    def _do_serve(self, name: str) -> None:
+        self._file = name
+        for each in "ab":
+            self._do_start(each)
+
+    def _do_start(self, name: str) -> None:
+        server = self._servers[name]
+        server.table = load_table(Put(key, record) for key, record in server.leases.items())
+        settings = load(HERE / f"{self._file}.toml", name).settings
+        identity = Identity(server.duid, b"secret of a test")
+        server.node = Node(settings, identity, server.table, self._now(server), server.facts)
+        self._handle(server, Interfaces({1: ("eth0", ())}))
+
+    def _do_crash(self, name: str) -> None:
+        server = self._servers[name]
+        server.node = None
+        self._break("the partner's host ended the connection")
+
+    def _do_stop(self, name: str) -> None:
+        server = self._servers[name]
+        self._handle(server, Shutdown())
+        self._deliver()
+        server.node = None
+
+    def _do_wipe(self, name: str) -> None:
+        self._servers[name].leases.clear()
+        self._servers[name].facts.clear()
+
+    def _do_reload(self, name: str) -> None:
+        self._file = name
+        for each in self._alive():
+            self._handle(each, Reload(load(HERE / f"{name}.toml", each.name).settings))
+
+    def _do_tick(self, text: str) -> None:
+        until = self._mono + seconds(text)
+        for _ in range(ROUNDS_MAX):
+            times = [each.wake for each in self._alive() if each.wake is not None]
+            self._mono = min([until, *(max(self._mono, each) for each in times)])
+            for each in self._alive():
+                if each.wake is not None and each.wake <= self._mono:
+                    self._handle(each)
+            self._deliver()
+            if self._mono >= until and not any((each.wake or until + 1) <= until for each in self._alive()):
+                return
+        raise AssertionError("the servers never come to rest")
+
+    def _do_utc(self, name: str, text: str) -> None:
+        self._servers[name].utc_step += seconds(text)
+        self._handle(self._servers[name])
+
+    def _do_cut(self) -> None:
+        self._is_cut = True
+
+    def _do_heal(self) -> None:
+        self._is_cut = False
+
+    def _do_break(self) -> None:
+        self._break("the connection was reset")
+
+    def _do_hold(self) -> None:
+        self._is_held = True
+
+    def _do_pass(self) -> None:
+        self._is_held = False
+
+    def _do_disk(self, name: str, how: str) -> None:
+        self._handle(self._servers[name], Disk(how == "ok", how))
+
+    def _do_do(self, name: str, command: str, *words: str) -> None:
+        given: dict[str, Any] = {}
+        for word in words:
+            key, _, value = word.partition("=")
+            given[key] = int(value) if value.isdecimal() else value or True
+        self._handle(self._servers[name], Command(1, command, given))
+
+    def _do_states(self) -> None:
+        for each in self._servers.values():
+            self._said.append(f"{each.name}: {self._state(each)}")
+
+    def _do_lease(self, text: str) -> None:
+        address, _, length = text.partition("/")
+        key = key_of(int(IPv6Address(address)), int(length or 128))
+        for each in self._servers.values():
+            lease = each.table.get(key) if each.table is not None else None
+            self._said.append(f"{each.name}: {self._show_change(Put(key, lease.pack() if lease else None), full=True)}")
+
+    # -- the world
+
+    def _alive(self) -> list[Server]:
+        return [each for each in self._servers.values() if each.node is not None]
+
+    def _other(self, server: Server) -> Server:
+        return self._servers["b" if server.name == "a" else "a"]
+
+    def _now(self, server: Server) -> Now:
+        return Now(self._mono, self._utc(server))
+
+    def _utc(self, server: Server) -> int:
+        return START_UTC + int(self._mono - START_MONO) + server.utc_step
+
+    def _handle(self, server: Server, *events: Event) -> None:
+        if server.node is None:
+            return
+        effects = server.node.handle(self._now(server), events)
+        server.keep(effects.commit)
+        server.wake = effects.wake
+        self._said += self._show(server, effects)
+        for each in (*effects.at_once, *effects.then):
+            if isinstance(each, ToPartner) and each.connection == server.connection:
+                other = self._other(server)
+                octets = stamp(each.data, self._utc(server))
+                self._wire.append((other, PartnerOctets(other.connection, octets, self._utc(other))))
+        for line in effects.lines:
+            if isinstance(line, Dial):
+                self._dial(server, line)
+            elif isinstance(line, Hangup) and line.connection == server.connection:
+                server.connection = 0
+                other = self._other(server)
+                self._wire.append((other, PartnerGone(other.connection, "the partner closed the connection")))
+
+    def _dial(self, server: Server, line: Dial) -> None:
+        other = self._other(server)
+        if self._is_cut or other.node is None:
+            self._wire.append((server, ConnectionFailed(line.relationship, "nobody answers", False)))
+            return
+        self._connections += 2
+        server.connection, other.connection = self._connections - 1, self._connections
+        self._wire.append((other, PartnerUp(other.connection, (line.relationship,), server.name, False)))
+        self._wire.append((server, PartnerUp(server.connection, (line.relationship,), other.name, True)))
+
+    def _break(self, reason: str) -> None:
+        for each in self._servers.values():
+            connection, each.connection = each.connection, 0
+            if connection:
+                self._wire.append((each, PartnerGone(connection, reason)))
+
+    def _deliver(self) -> None:
+        for _ in range(ROUNDS_MAX):
+            if self._is_held or not self._wire:
+                return
+            server, event = self._wire.popleft()
+            between = isinstance(event, PartnerOctets | PartnerGone)
+            if not (self._is_cut and between):
+                self._handle(server, event)
+        raise AssertionError("the servers never stop talking")
+
+    def _client(self, client: str, kind: str, words: list[str]) -> None:
+        given = dict(word.partition("=")[::2] for word in words)
+        at = given.pop("at", "ab")
+        server_name = given.pop("server", self._given.get(client, {}).get("server", ["none"])[0])
+        if kind in ("solicit", "rebind", "confirm"):
+            server_name = "none"
+        for name in [each for each in given if each[:2] in ("na", "pd") and "@" not in given[each]]:
+            known = self._given.get(client, {}).get(name)
+            if known and kind != "solicit":
+                given[name] += "@" + ",".join(known)
+        duid = self._servers[server_name].duid if server_name != "none" else None
+        data = write_question(client, kind, given, duid)
+        for each in self._alive():
+            if each.name in at:
+                self._handle(each, Datagram(data, "fe80::1", 546, 1, 1, MULTICAST))
+        if len(self._said) == 0:
+            self._said.append("no answer")
+
+    # -- how it looks
+
+    def _show(self, server: Server, effects: Effects) -> Iterator[str]:
+        name = server.name
+        for note in effects.notes:
+            if note.event not in QUIET_NOTES:
+                values = " ".join(f"{key}={value}" for key, value in _readable(note.values).items())
+                yield f"{name} note {note.event} {values}".rstrip()
+        for change in effects.commit:
+            if isinstance(change, Put):
+                yield f"{name} commits {self._show_change(change)}"
+            elif change.name.startswith(FACT_PREFIX):
+                record = read_record(change.value)
+                partner = record.partner_state.words if record.partner_state else "unknown"
+                yield f"{name} commits state {record.state.words}, partner {partner}"
+            else:
+                assert change.name == HEARTBEAT_FACT
+        for each in (*effects.at_once, *effects.then):
+            match each:
+                case ToPartner():
+                    message = read_failover_message(each.data[2:])
+                    if message.type not in QUIET_MESSAGES:
+                        yield f"{name} -> {self._other(server).name}: {_show_message(message)}"
+                case Send():
+                    yield f"{name} -> {self._show_reply(server, each)}"
+                case Answer():
+                    yield f"{name} answers {each.error or _show_result(each.result)}"
+
+    def _show_change(self, change: Put, full: bool = False) -> str:
+        if change.record is None:
+            return f"{show_key(change.key)} unknown" if full else f"{show_key(change.key)} forgotten"
+        lease = unpack(change.key, change.record)
+        parts = [show_key(lease.key), BindingStatus(lease.status).name.replace("_", "-")]
+        parts += [f"c{lease.duid[-1]}"] if lease.duid else []
+        timed = lease.status in (BindingStatus.ACTIVE, BindingStatus.ABANDONED)
+        times = {
+            "until": lease.state_expiration_time if timed else 0,
+            "acked": lease.acked_partner_lifetime,
+            "partner-lifetime": lease.partner_lifetime if full else 0,
+            "expiration": lease.expiration_time,
+        }
+        parts += [f"{key}={_relative(value - START_UTC)}" for key, value in times.items() if value]
+        return " ".join(parts + (["owes"] if lease.owes_partner else []))
+
+    def _show_reply(self, server: Server, send: Send) -> str:
+        message = read_message(send.data)
+        assert isinstance(message, Message)
+        client = next((f"c{each.duid[-1]}" for each in message.options if isinstance(each, ClientId)), "?")
+        known = self._given.setdefault(client, {})
+        parts = [f"{client}: {message.type.name}"]
+        for each in message.options:
+            if isinstance(each, ServerId):
+                known["server"] = [server.name]
+            elif isinstance(each, IaNa | IaPd):
+                parts += _show_ia(each, known)
+            elif isinstance(each, Status):
+                parts.append(f"status={each.status}")
+        return " ".join(parts)
+
+    def _state(self, server: Server) -> str:
+        fact = server.facts.get(FACT_PREFIX + "campus")
+        return "nothing on record" if fact is None else read_record(fact).state.words
+
+
+def _show_ia(ia: IaNa | IaPd, known: dict[str, list[str]]) -> Iterator[str]:
+    name = f"{'na' if isinstance(ia, IaNa) else 'pd'}"
+    leases = []
+    for each in ia.options:
+        if isinstance(each, IaAddress | IaPrefix):
+            text = (
+                show_key(key_of(int.from_bytes(each.address, "big")))
+                if isinstance(each, IaAddress)
+                else show_key(key_of(int.from_bytes(each.prefix, "big"), each.length))
+            )
+            yield f"{text} valid={_seconds_text(each.valid)}"
+            leases += [text] if each.valid else []
+        elif isinstance(each, Status):
+            yield f"{name}={ia.iaid} status={each.status}"
+    known[name] = leases
+
+
+def _show_message(message: FailoverMessage) -> str:
+    """Show a message so that a conversation can be read; times count from the start of the script."""
+    match message.type:
+        case FailoverType.BNDUPD:
+            update = read_update(message.options)
+            client = [f"c{update.duid[-1]}"] if update.duid else []
+            return " ".join(("BNDUPD", *client, *map(_show_update, update.leases)))
+        case FailoverType.BNDREPLY:
+            reply = read_reply(message.options)
+            whole = [f"rejected: {_code(reply.code)} ({reply.text})"] if reply.code else []
+            return " ".join(("BNDREPLY", *whole, *map(_show_verdict, reply.verdicts)))
+    parts: list[str] = [message.type.name]
+    for each in message.read_options():
+        match each:
+            case fo.ServerState():
+                parts.append(State(each.state).words)
+            case fo.ServerFlagsOption():
+                parts += [flag.name or "" for flag in ServerFlags if each.flags & flag]
+            case fo.PartnerDownTime():
+                parts.append(f"partner-down={_time(each.time)}")
+            case fo.Mclt():
+                parts.append(f"mclt={each.seconds}s")
+            case fo.KeepaliveTime():
+                parts.append(f"keepalive={each.seconds}s")
+            case Status():
+                parts.append(f"{_code(each.status)} ({each.message})")
+            case fo.StartTimeOfState():
+                parts.append(f"since={_time(each.time)}")
+            case VendorOptions() if len(each.suboptions) > 1:
+                parts.append("with details")
+    return " ".join(parts)
+
+
+def _show_update(lease: LeaseUpdate) -> str:
+    times = {
+        "since": lease.start_time_of_state,
+        "until": lease.state_expiration_time,
+        "clt": lease.client_last_transaction_time,
+        "partner-lifetime": lease.partner_lifetime,
+        "raw-clt": lease.partner_raw_clt_time,
+        "expiration": lease.expiration_time,
+    }
+    shown = [f"{key}={_relative(value - START_UTC)}" for key, value in times.items() if value]
+    return " ".join((show_key(lease.key), BindingStatus(lease.status).name.replace("_", "-"), *shown))
+
+
+def _show_verdict(verdict: LeaseVerdict) -> str:
+    if verdict.code:
+        return f"{show_key(verdict.key)} rejected: {_code(verdict.code)} ({verdict.text})"
+    sent = verdict.partner_lifetime_sent
+    return show_key(verdict.key) + (f" partner-lifetime={_relative(sent - START_UTC)}" if sent else "")
+
+
+def _code(code: int) -> str:
+    return FailoverStatus(code).name
+
+
+def _time(absolute: int) -> str:
+    return _relative(absolute + EPOCH - START_UTC)
+
+
+def _readable(values: Any) -> dict[str, Any]:
+    return {key: show_key(value) if key == "key" else value for key, value in values.items()}
+
+
+def _show_result(result: Any) -> str:
+    return ", ".join(f"{key}={value}" for key, value in result.items() if not isinstance(value, dict | list))
+
+
+def _relative(seconds_: int) -> str:
+    return f"{seconds_:+d}s" if abs(seconds_) < 10**9 else "never"
+
+
+def _seconds_text(value: int) -> str:
+    for unit, size in reversed(UNITS_S.items()):
+        if value and value % size == 0:
+            return f"{value // size}{unit}"
+    return f"{value}s"
