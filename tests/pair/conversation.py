@@ -16,12 +16,18 @@ do a NAME key=value               an operator's command
 lease ADDRESS                     what both tables hold
 states                            the states of both
 reload FILE                       both read another file
+given a STATE [new]               begin anew: a alone, in that state and done with STARTUP, connected to a partner for
+                                  which the script speaks; `new` if it never was in step with a partner
+starting a STATE [new]            the same, but still in STARTUP
+says STATE [communicated] [startup] [since=+9s]   that partner tells its state
+says UPDDONE|POOLREQ|...          that partner sends such a message; UPDDONE answers the last question
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any
@@ -43,7 +49,8 @@ from tandem.effects.events import (
     Shutdown,
 )
 from tandem.effects.now import Now
-from tandem.failover.record import FACT_PREFIX, HEARTBEAT_FACT, read_record
+from tandem.failover.handshake import write_terms
+from tandem.failover.record import FACT_PREFIX, HEARTBEAT_FACT, Record, read_record
 from tandem.failover.states import State
 from tandem.lease.change import Change, Put
 from tandem.lease.lease import BindingStatus, key_of, show_key, unpack
@@ -51,7 +58,7 @@ from tandem.lease.table import LeaseTable, load_table
 from tandem.node import Identity, Node
 from tandem.wire import failover_options as fo
 from tandem.wire.binding import LeaseUpdate, LeaseVerdict, read_reply, read_update
-from tandem.wire.failover import FailoverMessage, FailoverType, read_failover_message, stamp
+from tandem.wire.failover import FailoverMessage, FailoverType, message, read_failover_message, stamp
 from tandem.wire.failover_options import EPOCH, FailoverStatus, ServerFlags
 from tandem.wire.message import Message, read_message
 from tandem.wire.options import ClientId, IaAddress, IaNa, IaPd, IaPrefix, ServerId, Status, VendorOptions
@@ -62,6 +69,7 @@ START_MONO = 1000.0
 QUIET_NOTES = ("answered", "lease-ended", "dropped")
 QUIET_MESSAGES = (FailoverType.CONTACT,)
 ROUNDS_MAX = 100_000
+STATES = {state.words: state for state in State}
 
 
 class Server:
@@ -92,6 +100,9 @@ class Conversation:
     """The world of one script."""
 
     def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
         self._mono = START_MONO
         self._servers = {"a": Server("a", 1), "b": Server("b", 2)}
         self._file = ""
@@ -101,6 +112,8 @@ class Conversation:
         self._connections = 0
         self._said: list[str] = []
         self._given: dict[str, dict[str, list[str]]] = {}
+        self._puppeteer = ""
+        self._asked = 0
 
     def obey(self, command: str) -> str:
         """Do one command of a script and give what it prints."""
@@ -202,6 +215,60 @@ class Conversation:
             lease = each.table.get(key) if each.table is not None else None
             self._said.append(f"{each.name}: {self._show_change(Put(key, lease.pack() if lease else None), full=True)}")
 
+    # -- a partner that the script speaks for
+
+    def _do_given(self, name: str, state: str, *words: str) -> None:
+        self._do_starting(name, state, *words, ready=True)
+
+    def _do_starting(self, name: str, state: str, *words: str, ready: bool = False) -> None:
+        self._begin()
+        self._file = "campus"
+        self._puppeteer = name
+        server = self._servers[name]
+        communicated = "new" not in words
+        record = Record(STATES[state], None, START_UTC - 100, 3600, 3600, communicated)
+        if record.state is State.PARTNER_DOWN:
+            record = replace(record, partner_down_time=START_UTC - 100)
+        server.facts[FACT_PREFIX + "campus"] = record.as_fact("campus").value
+        server.facts[HEARTBEAT_FACT] = b"%d" % (START_UTC - 200)
+        self._do_start(name)
+        if ready:
+            self._do_tick("6s")
+        self._connect_puppet(server)
+        self._deliver()
+        self._said = []
+
+    def _connect_puppet(self, server: Server) -> None:
+        self._connections += 1
+        server.connection = self._connections
+        is_primary = server.name == "a"
+        type_ = FailoverType.CONNECTREPLY if is_primary else FailoverType.CONNECT
+        relationship = load(HERE / f"{self._file}.toml", server.name).settings.relationships[0]
+        options = write_terms(relationship, type_, relationship.mclt_s, b"")
+        self._handle(server, PartnerUp(server.connection, ("campus",), "puppet", is_primary))
+        self._puppet_sends(server, FailoverMessage(type_, 1, options))
+
+    def _puppet_sends(self, server: Server, told: FailoverMessage) -> None:
+        octets = stamp(told.write(), self._utc(server))
+        self._handle(server, PartnerOctets(server.connection, octets, self._utc(server)))
+
+    def _do_says(self, what: str, *words: str) -> None:
+        server = self._servers[self._puppeteer]
+        if what not in STATES:
+            type_ = FailoverType[what]
+            self._puppet_sends(
+                server, FailoverMessage(type_, self._asked if type_ is FailoverType.UPDDONE else 77, b"")
+            )
+            return
+        flags = sum(ServerFlags[word.upper()] for word in words if word.upper() in ServerFlags.__members__)
+        since = next((seconds(word[6:]) for word in words if word.startswith("since=")), -100)
+        options = (
+            fo.ServerState(STATES[what]),
+            fo.ServerFlagsOption(flags),
+            fo.StartTimeOfState(fo.to_wire(START_UTC + since)),
+        )
+        self._puppet_sends(server, message(FailoverType.STATE, 5, options))
+
     # -- the world
 
     def _alive(self) -> list[Server]:
@@ -238,6 +305,8 @@ class Conversation:
 
     def _dial(self, server: Server, line: Dial) -> None:
         other = self._other(server)
+        if self._puppeteer:
+            return
         if self._is_cut or other.node is None:
             self._wire.append((server, ConnectionFailed(line.relationship, "nobody answers", False)))
             return
@@ -277,7 +346,7 @@ class Conversation:
         for each in self._alive():
             if each.name in at:
                 self._handle(each, Datagram(data, "fe80::1", 546, 1, 1, MULTICAST))
-        if len(self._said) == 0:
+        if not self._said:
             self._said.append("no answer")
 
     # -- how it looks
@@ -300,9 +369,11 @@ class Conversation:
         for each in (*effects.at_once, *effects.then):
             match each:
                 case ToPartner():
-                    message = read_failover_message(each.data[2:])
-                    if message.type not in QUIET_MESSAGES:
-                        yield f"{name} -> {self._other(server).name}: {_show_message(message)}"
+                    sent = read_failover_message(each.data[2:])
+                    if sent.type in (FailoverType.UPDREQ, FailoverType.UPDREQALL):
+                        self._asked = sent.transaction_id
+                    if sent.type not in QUIET_MESSAGES:
+                        yield f"{name} -> {self._other(server).name}: {_show_message(sent)}"
                 case Send():
                     yield f"{name} -> {self._show_reply(server, each)}"
                 case Answer():
@@ -361,19 +432,19 @@ def _show_ia(ia: IaNa | IaPd, known: dict[str, list[str]]) -> Iterator[str]:
     known[name] = leases
 
 
-def _show_message(message: FailoverMessage) -> str:
+def _show_message(shown: FailoverMessage) -> str:
     """Show a message so that a conversation can be read; times count from the start of the script."""
-    match message.type:
+    match shown.type:
         case FailoverType.BNDUPD:
-            update = read_update(message.options)
+            update = read_update(shown.options)
             client = [f"c{update.duid[-1]}"] if update.duid else []
             return " ".join(("BNDUPD", *client, *map(_show_update, update.leases)))
         case FailoverType.BNDREPLY:
-            reply = read_reply(message.options)
+            reply = read_reply(shown.options)
             whole = [f"rejected: {_code(reply.code)} ({reply.text})"] if reply.code else []
             return " ".join(("BNDREPLY", *whole, *map(_show_verdict, reply.verdicts)))
-    parts: list[str] = [message.type.name]
-    for each in message.read_options():
+    parts: list[str] = [shown.type.name]
+    for each in shown.read_options():
         match each:
             case fo.ServerState():
                 parts.append(State(each.state).words)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tandem.admin.client import CommandFailed, ControlClient
-from tandem.admin.demo import Link
+from tandem.admin.demo_pair import Link
 from tandem.sim.client import SimClient
 
 LINK_ADDRESS = IPv6Address("2001:db8:1::1").packed

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from process.server import WITHIN_S, get_leases, until
 from system.wrapped import WrappedServer
-from tandem.admin.demo import Link
+from tandem.admin.demo_pair import Link
 from tandem.sim.client import SimClient
 
 POISON = SimClient(666)

@@ -12,7 +12,7 @@ import pytest
 
 from process.server import CONFIGURATION, Server, get_leases, until
 from tandem.admin.client import CommandFailed
-from tandem.admin.demo import Link
+from tandem.admin.demo_pair import Link
 from tandem.lease.lease import show_key
 
 

@@ -6,10 +6,10 @@ from hypothesis import settings, strategies
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from tandem.lease.change import Put
-from tandem.lease.lease import BindingStatus, Lease, key_of, unpack
+from tandem.lease.lease import TIMED, BindingStatus, Lease, key_of, unpack
 from tandem.lease.pool import Holes, Pool, is_reserved_interface_id
 from tandem.lease.space import Range
-from tandem.lease.table import TIMED, LeaseTable, load_table
+from tandem.lease.table import LeaseTable, load_table
 
 BASE = 0x20010DB8 << 96
 POOL = Range(BASE, BASE + 7, 128)
@@ -85,7 +85,7 @@ class TableMachine(RuleBasedStateMachine):
         assert pool is not None
         inside = {key: each for key, each in self.model.items() if key in KEYS[:8]}
         assert pool.in_use == sum(each.status in TIMED for each in inside.values())
-        assert set(pool.ended) == {key for key, each in inside.items() if each.status not in TIMED}
+        assert set(pool.ended()) == {key for key, each in inside.items() if each.status not in TIMED}
 
     @invariant()
     def no_deadline_is_missed(self) -> None:
@@ -134,7 +134,7 @@ def test_prefixes_do_not_overlap_and_respect_holes() -> None:
 def test_longest_ended_is_given_first() -> None:
     pool = Pool(Range(BASE + 1, BASE + 3, 128), Holes())
     for number in (2, 3, 1):
-        pool.ended[key_of(BASE + number)] = None
+        pool.note(key_of(BASE + number), None, BindingStatus.EXPIRED)
     assert pool.choose(b"x", lambda _: True, lambda _: False) == key_of(BASE + 2)
 
 

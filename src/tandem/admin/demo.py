@@ -1,218 +1,225 @@
-"""`tandem demo`: a server, clients that come through a relay, and a `kill -9` in the middle.
+"""`tandem demo`: a pair, clients that come through a relay, a `kill -9` and a cut cable: see it fail over.
 
-Everything is real but the clients: the server is the one that `tandem serve` runs, on loopback, and Relay-forward
-over unicast is the protocol that relays speak, which needs no privilege.
+Everything is real but the clients: the servers are those that `tandem serve` runs, on loopback and over TLS, and
+Relay-forward over unicast is the protocol that relays speak, which needs no privilege.
 """
 
 from __future__ import annotations
 
-import select
 import signal
-import socket
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
-from ipaddress import IPv6Address
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import Progress
+from rich.columns import Columns
+from rich.console import Console, Group
+from rich.live import Live
+from rich.panel import Panel
 from rich.table import Table
+from rich.text import Text
 
-from tandem.admin.client import CommandFailed, ControlClient
+from tandem.admin.demo_pair import KEEPALIVE_S, DemoFailed, Link, Pair, Server, until
 from tandem.lease.lease import show_key
-from tandem.sim.client import SimClient, SimRelay
-from tandem.wire.message import Message
-from tandem.wire.reader import WireError
+from tandem.sim.client import SimClient
 
 CLIENTS = 60
-SHOWN = 8
-ANSWER_WITHIN_S = 1.0
-TRIES = 5
-START_WITHIN_S = 15.0
-LINK_ADDRESS = IPv6Address("2001:db8:1::1").packed
-
-CONFIGURATION = """\
-[server.demo]
-listen = ["[::1]:{port}"]
-state-dir = "{folder}"
-
-[lifetimes]
-preferred-lifetime = "45m"
-valid-lifetime = "1h"
-
-[options]
-dns-servers = ["2001:db8::53"]
-domain-search = ["example.net"]
-
-[[subnet]]
-prefix = "2001:db8:1::/64"
-pools = ["2001:db8:1:0:1::/80"]
-pd-pools = [{{ prefix = "2001:db9::/32", delegated-length = 56 }}]
-"""
+NEW_CLIENTS = 20
+SHOWN = 3
+PROBE_S = 0.05
+GAP_MAX_S = 1.0
+IN_STEP_WITHIN_S = 20.0
+STYLES = {"NORMAL": "green", "STARTUP": "cyan", "COMMUNICATIONS-INTERRUPTED": "yellow", "gone": "bold red"}
 
 
-class DemoFailed(Exception):
-    """Something was not as promised; the message says what."""
+class Show:
+    """The terminal: both servers' states as they are at each moment, and below what happens."""
+
+    def __init__(self, console: Console, pair: Pair) -> None:
+        self.console = console
+        self._pair = pair
+        self._live = Live(get_renderable=self._picture, console=console, refresh_per_second=5, transient=True)
+
+    def __enter__(self) -> Show:
+        """Begin to draw, if there is a terminal to draw on."""
+        if self.console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.console.is_terminal:
+            self._live.stop()
+
+    def chapter(self, title: str) -> None:
+        """Begin something new."""
+        self.console.rule(title)
+
+    def say(self, sentence: str) -> None:
+        """Say what happened."""
+        self.console.print(sentence, highlight=False)
+
+    def states(self) -> None:
+        """Say in which states both are."""
+        self.say("  " + "   ".join(f"{each.name}: {_state(each)}" for each in self._pair.servers))
+
+    def _picture(self) -> Group:
+        return Group(Columns([_panel(server) for server in self._pair.servers], equal=True, expand=True))
 
 
-class Server:
-    """The server's process, started and killed as often as it takes."""
-
-    def __init__(self, folder: Path) -> None:
-        self.address = ("::1", _free_port())
-        self._folder = folder
-        self._file = folder / "tandem.toml"
-        self._file.write_text(CONFIGURATION.format(port=self.address[1], folder=folder))
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> float:
-        """Start it and give the seconds until it answers. DemoFailed if it does not."""
-        started = time.monotonic()
-        log = (self._folder / "server.log").open("ab")
-        command = [sys.executable, "-m", "tandem", "serve", str(self._file)]
-        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        log.close()
-        while time.monotonic() - started < START_WITHIN_S and self._process.poll() is None:
-            try:
-                with self.control() as control:
-                    control.ask("status")
-                return time.monotonic() - started
-            except CommandFailed:
-                select.select([], [], [], 0.02)
-        raise DemoFailed(f"The server did not start:\n{(self._folder / 'server.log').read_text()}")
-
-    def control(self) -> ControlClient:
-        """Give a connection to its control socket."""
-        return ControlClient(self._folder / "control.sock")
-
-    def kill(self, how: signal.Signals) -> int:
-        """End it with a signal, wait, and give its process id."""
-        if self._process is None:
-            return 0
-        self._process.send_signal(how)
-        self._process.wait(10)
-        return self._process.pid
+def _state(server: Server) -> str:
+    found = server.relationship()
+    return "gone" if found is None else str(found["state"])
 
 
-class Link:
-    """The clients' link: a relay with one socket, asking and waiting."""
+def _panel(server: Server) -> Panel:
+    status = server.status()
+    found = status["relationships"][0] if status else None
+    state = str(found["state"]) if found else "gone"
+    lines = [Text(state, style=STYLES.get(state, "magenta"))]
+    if status and found:
+        lines.append(Text(f"{status['leases-known']} leases, {found['updates']['unacked']} not acknowledged"))
+        lines.append(Text(f"partner: {found['partner']['state'] or 'unknown'}"))
+    role = "primary" if server.name == "a" else "secondary"
+    return Panel(Group(*lines), title=f"server {server.name}, {role}", height=5)
 
-    def __init__(self, server: tuple[str, int]) -> None:
-        self._server = server
-        self._relay = SimRelay(LINK_ADDRESS)
-        self._socket = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
-        self._socket.bind(("::1", 0))
 
-    def exchange(self, client: SimClient, question: Message) -> float:
-        """Send a question until it is answered; give the seconds it took. DemoFailed if nobody answers."""
-        started = time.monotonic()
-        for _ in range(TRIES):
-            self.send(client, question)
-            if self._answered(client):
-                return time.monotonic() - started
-        raise DemoFailed("A client was not answered.")
+class Play:
+    """The story, and what was seen of each promise."""
 
-    def send(self, client: SimClient, question: Message) -> None:
-        """Send a question once, and wait for nothing."""
-        self._socket.sendto(self._relay.forward(question, client), self._server)
+    def __init__(self, show: Show, pair: Pair) -> None:
+        self._show = show
+        self._pair = pair
+        self._link = Link(pair.a.address, pair.b.address)
+        self._sides = (Link(pair.a.address), Link(pair.b.address))
+        self._clients = [SimClient(number) for number in range(1, CLIENTS + 1)]
+        self._next = CLIENTS + 1
+        self.rows: list[tuple[str, str, bool]] = []
+
+    def run(self) -> None:
+        """Play all of it. DemoFailed if something cannot go on."""
+        self._begin()
+        self._kill()
+        self._come_back()
+        self._partition()
+        everything = [key for client in self._clients for key in client.leases]
+        distinct = len(set(everything))
+        self._see("no lease is in two hands", f"{distinct} leases, {len(everything)} held", distinct == len(everything))
 
     def close(self) -> None:
-        """Close the socket."""
-        self._socket.close()
+        """Close the clients' sockets."""
+        for link in (self._link, *self._sides):
+            link.close()
 
-    def _answered(self, client: SimClient) -> bool:
-        deadline = time.monotonic() + ANSWER_WITHIN_S
-        while (left_s := deadline - time.monotonic()) > 0:
-            self._socket.settimeout(left_s)
-            try:
-                answer = self._relay.unwrap(self._socket.recv(65_535))
-            except (TimeoutError, ConnectionRefusedError, WireError):
-                continue
-            if answer is not None and client.take(answer):
-                return True
-        return False
+    def _see(self, promised: str, seen: str, is_kept: bool) -> None:
+        self.rows.append((promised, seen, is_kept))
+
+    def _begin(self) -> None:
+        self._show.chapter("Two servers start and find each other")
+        took = max(server.start() for server in self._pair.servers)
+        took += until(self._pair.is_in_step, IN_STEP_WITHIN_S, "both are in NORMAL")
+        self._show.say(f"They are in step {took:.1f} s after the start, over TLS with certificates made just now.")
+        self._show.states()
+        self._show.chapter(f"{CLIENTS} clients get an address and a prefix each, from the primary")
+        times = sorted(self._get(client, self._link) for client in self._clients)
+        for client in self._clients[:SHOWN]:
+            self._show.say(f"  client {client.duid[-1]:3}  " + "  ".join(show_key(key) for key in client.leases))
+        self._show.say(f"  ... {CLIENTS} in all; a Reply takes {times[len(times) // 2] * 1000:.1f} ms (median)")
+        until(self._pair.is_in_step, IN_STEP_WITHIN_S, "the secondary has all leases")
+        self._see("both servers hold the same leases", *self._compare())
+
+    def _kill(self) -> None:
+        self._show.chapter("kill -9 of the primary, while clients come")
+        before = {client.duid: client.leases for client in self._clients}
+        pid = self._pair.a.kill(signal.SIGKILL)
+        killed = time.monotonic()
+        probe = self._new_client()
+        while not self._link.try_once(probe, probe.solicit(), PROBE_S):
+            if time.monotonic() - killed > IN_STEP_WITHIN_S:
+                raise DemoFailed("The secondary did not take over.")
+        gap_s = time.monotonic() - killed
+        self._show.say(f"Process {pid} is gone. The secondary answers a new client after {gap_s * 1000:.0f} ms.")
+        self._show.states()
+        self._see("the partner takes over at once", f"after {gap_s * 1000:.0f} ms", gap_s < GAP_MAX_S)
+        for client in self._clients:
+            self._link.exchange(client, client.rebind())
+        kept = sum(client.leases == before[client.duid] for client in self._clients)
+        self._show.say(f"{kept} of {CLIENTS} clients rebind and keep their address and their prefix.")
+        self._see("clients keep what they have", f"{kept} of {CLIENTS}", kept == CLIENTS)
+        new = [self._new_client() for _ in range(NEW_CLIENTS)]
+        for client in new:
+            self._get(client, self._link)
+        self._clients += new
+        self._see("new clients are served meanwhile", f"{NEW_CLIENTS} of {NEW_CLIENTS}", True)
+
+    def _come_back(self) -> None:
+        self._show.chapter("The primary comes back")
+        started = time.monotonic()
+        self._pair.a.start()
+        until(self._pair.is_in_step, IN_STEP_WITHIN_S, "both are in NORMAL again")
+        took = time.monotonic() - started
+        self._show.say(f"It has all that happened without it, and is in step again {took:.1f} s after its start.")
+        self._show.states()
+        self._see("the pair is whole again by itself", f"in {took:.1f} s", True)
+        self._see("both hold the same leases again", *self._compare())
+
+    def _partition(self) -> None:
+        self._show.chapter("The cable between the partners is cut; both go on")
+        self._pair.cable.cut()
+        until(self._are_apart, IN_STEP_WITHIN_S, "both notice that they are apart")
+        self._show.say(f"Both notice within the keepalive time of {KEEPALIVE_S} s, and serve from shares of their own.")
+        self._show.states()
+        new = [self._new_client() for _ in range(NEW_CLIENTS)]
+        for number, client in enumerate(new):
+            self._get(client, self._sides[number % 2])
+        self._clients += new
+        self._show.say(f"{NEW_CLIENTS} new clients, half on either side, get leases that nobody else has.")
+        self._show.chapter("The cable is mended")
+        self._pair.cable.heal()
+        took = until(self._pair.is_in_step, IN_STEP_WITHIN_S, "both are in NORMAL again")
+        self._show.say(f"They have told each other everything after {took:.1f} s.")
+        self._show.states()
+        self._see("a split heals by itself", f"in {took:.1f} s", True)
+        self._see("both hold the same leases afterwards", *self._compare())
+
+    def _are_apart(self) -> bool:
+        return all(_state(server) == "COMMUNICATIONS-INTERRUPTED" for server in self._pair.servers)
+
+    def _compare(self) -> tuple[str, bool]:
+        here, there = (server.leases() for server in self._pair.servers)
+        alike = sum(there.get(lease) == content for lease, content in here.items())
+        return f"{alike} of {max(len(here), len(there))} alike", here == there
+
+    def _new_client(self) -> SimClient:
+        self._next += 1
+        return SimClient(self._next)
+
+    def _get(self, client: SimClient, link: Link) -> float:
+        """Let a client get its leases; give how long its Request took."""
+        link.exchange(client, client.solicit())
+        return link.exchange(client, client.request())
 
 
 def run(out: Console | None = None) -> int:
     """Run the demo and give its exit code: 0 if all was as promised."""
     console = out or Console()
+    started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="tandem-demo-") as folder:
-        server = Server(Path(folder))
-        link = Link(server.address)
-        try:
-            _play(console, server, link)
-        except DemoFailed as failure:
-            console.print(f"[bold red]{failure}[/]")
-            return 1
-        finally:
-            link.close()
-            server.kill(signal.SIGTERM)
-    console.print("Nothing is left behind: the server has ended and its folder is gone.")
-    return 0
-
-
-def _play(console: Console, server: Server, link: Link) -> None:
-    clients = [SimClient(number) for number in range(1, CLIENTS + 1)]
-    half = CLIENTS // 2
-    console.rule("A server starts, and clients come through a relay")
-    console.print(f"It answers after {server.start():.1f} s, on [::1] port {server.address[1]}.")
-    took = _each(console, "Solicit, Request", clients[:half], lambda client: _get(link, client))
-    before = {client.duid: client.leases for client in clients}
-
-    console.rule("kill -9")
-    pid = server.kill(signal.SIGKILL)
-    console.print(f"Process {pid} is gone, with nothing but its disk left behind. It is started again.")
-    console.print(f"It answers after {server.start():.1f} s.")
-    took += _each(console, "Renew", clients[:half], lambda client: link.exchange(client, client.renew()))
-    took += _each(console, "Solicit, Request", clients[half:], lambda client: _get(link, client))
-
-    with server.control() as control:
-        held = {lease["lease"]: lease["duid"] for lease in control.leases(status="ACTIVE")}
-    kept = [client for client in clients[:half] if client.leases and client.leases == before[client.duid]]
-    known = [client for client in clients if _is_known(client, held)]
+        pair = Pair(Path(folder))
+        with Show(console, pair) as show:
+            play = Play(show, pair)
+            try:
+                play.run()
+            except DemoFailed as failure:
+                console.print(f"[bold red]{failure}[/]")
+                return 1
+            finally:
+                play.close()
+                pair.close()
     console.rule("What was promised, and what was seen")
     table = Table(box=None, header_style="bold")
     for column in ("promised", "seen"):
         table.add_column(column)
-    table.add_row("every client gets an address and a prefix", f"{len(known)} of {CLIENTS}")
-    table.add_row("kill -9 loses nothing that was promised", f"{len(kept)} of {half} have the same as before")
-    everything = [key for client in clients for key in client.leases]
-    table.add_row("no lease is in two hands", f"{len(set(everything))} leases, {len(everything)} held")
-    table.add_row("an answer is durable before it is sent", f"median {sorted(took)[len(took) // 2] * 1000:.1f} ms")
+    for promised, seen, is_kept in play.rows:
+        table.add_row(promised, seen, style="" if is_kept else "bold red")
     console.print(table)
-    if len(known) < CLIENTS or len(kept) < half or len(set(everything)) < len(everything):
-        raise DemoFailed("Not all was as promised.")
-
-
-def _get(link: Link, client: SimClient) -> float:
-    """Let a client get its leases; give how long its Request took."""
-    link.exchange(client, client.solicit())
-    return link.exchange(client, client.request())
-
-
-def _each(console: Console, title: str, clients: Iterable[SimClient], act: Callable[[SimClient], float]) -> list[float]:
-    """Let each client act; show the first ones as it happens. Give how long each took."""
-    took: list[float] = []
-    console.print(f"{title}:")
-    with Progress(console=console, transient=True) as progress:
-        for client in progress.track(list(clients), description=title):
-            took.append(act(client))
-            if len(took) <= SHOWN:
-                got = "  ".join(show_key(key) for key in client.leases)
-                console.print(f"  client {client.duid[-2:].hex()}  {got}", highlight=False)
-    console.print(f"  ... {len(took)} clients in all", highlight=False)
-    return took
-
-
-def _is_known(client: SimClient, held: dict[str, str]) -> bool:
-    return len(client.leases) == 2 and all(held.get(show_key(key)) == client.duid.hex(":") for key in client.leases)
-
-
-def _free_port() -> int:
-    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
-        probe.bind(("::1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    console.print(f"Nothing is left behind: both servers have ended. It took {time.monotonic() - started:.0f} s.")
+    return 0 if all(is_kept for _, _, is_kept in play.rows) else 1

@@ -13,6 +13,9 @@ from tandem.effects.settings import Link, Relationship, Settings, SubnetSettings
 from tandem.lease.pool import Holes
 from tandem.lease.space import Interval, Role, interval_of
 
+PATIENCE_MIN_S = 2
+PATIENCE_MAX_S = 10
+
 
 @dataclass(frozen=True, slots=True)
 class Tls:
@@ -34,6 +37,8 @@ class PartnerLine:
     port: int
     partner: str
     """The partner's name in the file, which its certificate must have."""
+    patience_s: int
+    """How long a connection may take to come about."""
     tls: Tls | None
     """None: without TLS, as the file says in so many words."""
 
@@ -65,6 +70,7 @@ def partner_lines(file: model.File, server: str) -> Iterator[PartnerLine]:
             partner_address=str(file.server[partner].address),
             port=failover.port,
             partner=partner,
+            patience_s=max(PATIENCE_MIN_S, min(failover.keepalive, PATIENCE_MAX_S)),
             tls=_tls(failover, own.state_dir, server) if failover.security == "tls" else None,
         )
 

@@ -65,7 +65,7 @@ def _whole_parts(pool: Pool, gifts: Gifts, giver: Role, needed: int) -> list[int
 def give(table: LeaseTable, move: Move, now_utc: int) -> Lease:
     """Give the record of a prefix that changes hands at that time."""
     before = table.get(move.key)
-    start = max(now_utc, before.start_time_of_state + 1 if before else 0)
+    start = before.next_start_time(now_utc) if before is not None else now_utc
     return Lease(move.key, move.to.available, b"", 0, start, 0, 0, 0, 0, 0, 0, b"")
 
 

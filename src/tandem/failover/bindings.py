@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tandem.lease.lease import BindingStatus, Lease, ia_code_of
+from tandem.lease.lease import TIMED, BindingStatus, Lease, ia_code_of
 from tandem.lease.share import ENDED
 from tandem.lease.space import address_owner
 from tandem.wire.binding import LeaseUpdate, Update
@@ -11,8 +11,6 @@ from tandem.wire.option import write_option
 from tandem.wire.options import IaNa
 from tandem.wire.reader import index_options
 
-TIMED_STATUSES = (BindingStatus.ACTIVE, BindingStatus.ABANDONED)
-"""Those that end by themselves: only they come with a time of that (RFC 8156 7.4)."""
 AVAILABLE = (BindingStatus.FREE, BindingStatus.FREE_BACKUP)
 
 
@@ -23,7 +21,7 @@ def available_status(key: int) -> BindingStatus:
 
 def lease_update(lease: Lease) -> LeaseUpdate:
     """Give what a partner is told of a lease."""
-    is_timed = lease.status in TIMED_STATUSES
+    is_timed = lease.status in TIMED  # only they come with a time of that (RFC 8156 7.4)
     own_details, _ = split_details(lease.details)
     return LeaseUpdate(
         key=lease.key,

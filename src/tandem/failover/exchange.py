@@ -79,10 +79,10 @@ class Exchange:
     def pump(self, now: Moment, session: Session, state: State, partner: State | None, effects: Effects) -> bool:
         """Send what is due; say whether there is more to do right away."""
         live = state in (State.NORMAL, State.CONFLICT_DONE) or partner in (State.RECOVER_WAIT, State.RECOVER_DONE)
-        more = self.updates.send(now, session, effects, live)
         if self._balance_at is not None and now.mono >= self._balance_at:
             self._balance_at = now.mono + BALANCE_EVERY_S
             self._balance(now, session, effects)
+        more = self.updates.send(now, session, effects, live)
         if self._asks_for_pools and not self.updates.waiting:
             self._asks_for_pools = False
             session.send(FailoverType.POOLREQ, b"", effects.then, now)
@@ -211,8 +211,7 @@ class Exchange:
         lease, pool = self._table.get(key), self._table.pool_of(key)
         is_gift = pool is not None and key & 0xFF < pool.range.length and self.relationship.role is Role.PRIMARY
         if lease is not None and is_gift and lease.status == BindingStatus.FREE_BACKUP:
-            start = max(now.utc, lease.start_time_of_state + 1)
-            kept = lease._replace(status=BindingStatus.FREE, start_time_of_state=start)
+            kept = lease._replace(status=BindingStatus.FREE, start_time_of_state=lease.next_start_time(now.utc))
             effects.commit.append(self._table.change(kept))
             self.updates.changed(key)
 

@@ -39,6 +39,10 @@ class BindingStatus(IntEnum):
     RESET = 8
 
 
+TIMED = (BindingStatus.ACTIVE, BindingStatus.ABANDONED)
+"""A lease with one of these ends by itself when its time comes, and is nobody else's until then."""
+
+
 class Lease(NamedTuple):
     """What is known of one lease. Absolute times are UTC seconds, `_s` are durations as the client was told.
 
@@ -86,8 +90,18 @@ class Lease(NamedTuple):
     def ended(self, status: BindingStatus, now_utc: int, until: int) -> Lease:
         """Give the lease as it is once its client has it no more; the new status may itself end, `until` then."""
         return self._replace(
-            status=status, start_time_of_state=now_utc, state_expiration_time=until, acked_partner_lifetime=0
+            status=status,
+            start_time_of_state=self.next_start_time(now_utc),
+            state_expiration_time=until,
+            acked_partner_lifetime=0,
         )
+
+    def next_start_time(self, now_utc: int) -> int:
+        """Give the start time of a status that begins now: later than that of the one before, even within a second.
+
+        By it partners tell which of two statuses is the newer one.
+        """
+        return max(now_utc, self.start_time_of_state + 1)
 
     def pack(self) -> bytes:
         """Give all but the key as octets."""

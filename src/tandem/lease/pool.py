@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
 from itertools import islice
 
-from tandem.lease.space import Gifts, Range, Role, Space
+from tandem.lease.lease import TIMED, BindingStatus
+from tandem.lease.space import Gifts, Range, Role, Space, address_owner
 from tandem.wire.received import ADDRESS_LENGTH
 
 ENDED_MAX = 65_536
@@ -50,15 +51,15 @@ class Holes:
 class Pool:
     """A range, what of it is in use, and how to choose from the rest."""
 
-    __slots__ = ("_cursors", "_spaces", "ended", "gifts", "holes", "in_use", "range", "size")
+    __slots__ = ("_cursors", "_shelves", "_spaces", "gifts", "holes", "in_use", "range", "size")
 
     def __init__(self, range_: Range, holes: Holes) -> None:
         self.range = range_
         self.holes = holes
         self.in_use = 0
         """Leases that nobody else can have: held by a client, or set aside."""
-        self.ended: OrderedDict[int, None] = OrderedDict()
-        """Keys whose lease ended and is remembered, the longest ended one first."""
+        self._shelves: dict[Role | None, OrderedDict[int, None]] = {None: OrderedDict()}
+        self._shelves.update({role: OrderedDict() for role in Role})
         self.gifts = Gifts(range_) if range_.length != ADDRESS_LENGTH else None
         """How two partners share the pool, if it is one of prefixes."""
         self._spaces: dict[Role | None, Space] = {}
@@ -90,10 +91,45 @@ class Pool:
         for key in self._places(seed, space, role):
             if is_new(key) and is_free(key):
                 return key
-        for key in islice(self.ended, PROBES):
+        for key in islice(self.ended(role), PROBES):
             if is_free(key):
                 return key
         return self._scan(is_free, space, role)
+
+    def ended(self, role: Role | None = None) -> Iterator[int]:
+        """Give the keys whose lease ended and is remembered; with a role, those that it may give out first.
+
+        Of each kind the longest ended one comes first.
+        """
+        first = () if role is None else (role,)
+        for shelf in (*first, None, *(each for each in Role if role is None)):
+            yield from self._shelves[shelf]
+
+    @property
+    def remembered(self) -> int:
+        """How many ended leases are remembered."""
+        return sum(map(len, self._shelves.values()))
+
+    def note(self, key: int, before: int | None, after: int | None) -> None:
+        """Take over that a lease's status changed; None is: not on record."""
+        self.in_use += (after in TIMED) - (before in TIMED)
+        if before is not None and before not in TIMED:
+            self._shelf(key, before).pop(key, None)
+        if after is not None and after not in TIMED:
+            self._shelf(key, after)[key] = None
+        if self.gifts is not None:
+            self.gifts.count(key, before, after)
+
+    def look_at_later(self, key: int, status: int) -> None:
+        """Put an ended lease behind all others of its kind."""
+        self._shelf(key, status).move_to_end(key)
+
+    def _shelf(self, key: int, status: int) -> OrderedDict[int, None]:
+        if status not in (BindingStatus.FREE, BindingStatus.FREE_BACKUP):
+            return self._shelves[None]
+        if key & 0xFF == ADDRESS_LENGTH:
+            return self._shelves[address_owner(key)]
+        return self._shelves[Role.SECONDARY if status == BindingStatus.FREE_BACKUP else Role.PRIMARY]
 
     def give(self, key: int, status: int | None) -> None:
         """Take over the record of a large prefix that changed hands."""

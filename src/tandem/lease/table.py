@@ -6,18 +6,23 @@ Leases are kept packed; see `lease.lease`. The table is the only place that chan
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from tandem.lease.change import Put
 from tandem.lease.deadlines import Deadlines
-from tandem.lease.lease import FIXED, FOREVER, STATUS_AT, BindingStatus, Lease, state_expiration_time_of, unpack
+from tandem.lease.lease import (
+    FIXED,
+    FOREVER,
+    STATUS_AT,
+    TIMED,
+    BindingStatus,
+    Lease,
+    state_expiration_time_of,
+    unpack,
+)
 from tandem.lease.pool import ENDED_MAX, Holes, Pool
 from tandem.lease.space import Interval, Range, interval_of
-
-TIMED = (BindingStatus.ACTIVE, BindingStatus.ABANDONED)
-"""A lease with one of these ends by itself when its expiration time comes, and is nobody else's until then."""
 
 
 class LeaseTable:
@@ -139,12 +144,12 @@ class LeaseTable:
         """
         keys: list[int] = []
         for pool in self._pools:
-            excess = max(0, min(len(pool.ended) - ENDED_MAX, limit - len(keys)))
-            for key in list(islice(pool.ended, excess)):
+            excess = max(0, min(pool.remembered - ENDED_MAX, limit - len(keys)))
+            for key in list(islice(pool.ended(), excess)):
                 if self._can_be_forgotten(pool, key):
                     keys.append(key)
                 else:
-                    pool.ended.move_to_end(key)
+                    pool.look_at_later(key, self._records[key][STATUS_AT])
         return keys
 
     def _can_be_forgotten(self, pool: Pool, key: int) -> bool:
@@ -185,11 +190,16 @@ class LeaseTable:
             gifts = self._pools[at].gifts
             self._pools[at] = Pool(range_, Holes((*holes, *intervals)))
             self._pools[at].gifts = gifts
+        ended = []
         for key, record in self._records.items():
-            if (at := self._overlapped_pool(key)) is not None and self._pools[at].range.length == key & 0xFF:
-                self._count(key, None, record[STATUS_AT])
-        for pool in self._pools:
-            pool.ended = OrderedDict.fromkeys(sorted(pool.ended, key=self._start_time_of_state))
+            at = self._overlapped_pool(key)
+            if at is not None and self._pools[at].range.length == key & 0xFF:
+                if record[STATUS_AT] in TIMED:
+                    self._count(key, None, record[STATUS_AT])
+                else:
+                    ended.append(key)
+        for key in sorted(ended, key=self._start_time_of_state):
+            self._count(key, None, self._records[key][STATUS_AT])
 
     def use_territories(self, territories: Iterable[tuple[Interval, str]]) -> None:
         """Say which space is shared with a partner, in which relationship."""
@@ -256,13 +266,7 @@ class LeaseTable:
             if key & 0xFF < length and after not in TIMED:
                 pool.give(key, after)
             return
-        if pool.gifts is not None:
-            pool.gifts.count(key, before, after)
-        pool.in_use += (after in TIMED) - (before in TIMED)
-        if after is None or after in TIMED:
-            pool.ended.pop(key, None)
-        elif before is None or before in TIMED:
-            pool.ended[key] = None
+        pool.note(key, before, after)
 
     def _link(self, duid: bytes, key: int) -> None:
         if not duid:

@@ -270,7 +270,7 @@ class Partners:
             return
         wire = Wire()
         try:
-            async with asyncio.timeout(HANDSHAKE_S):
+            async with asyncio.timeout(line.patience_s):
                 await self._connect(wire, line)
         except (NotEstablished, CertificateError, OSError, TimeoutError, WireError) as error:
             was_there = (
@@ -332,7 +332,7 @@ class Partners:
 
 def _sentence(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
-        return f"nothing came about within {HANDSHAKE_S:g} s"
+        return "no answer in time"
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not good: {error.verify_message}"
     if isinstance(error, OSError) and error.strerror:

@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from tandem.effects.rules import Serve
-from tandem.lease.lease import BindingStatus, Lease, ia_code_of, is_held
+from tandem.lease.lease import TIMED, BindingStatus, Lease, ia_code_of, is_held
 from tandem.lease.space import Role
-from tandem.lease.table import TIMED, LeaseTable
+from tandem.lease.table import LeaseTable
 from tandem.server.client import Client
 from tandem.server.offers import Offers
 from tandem.server.places import Home, Place
@@ -92,8 +92,8 @@ class Allocator:
             return False
         if lease is None:
             return True
-        grace_s = 0 if lease.duid == client.duid else self._reuse_grace_s
-        return lease.start_time_of_state + grace_s <= client.now.lapse_utc
+        grace_s = 0 if lease.duid in (client.duid, b"") else self._reuse_grace_s
+        return not grace_s or lease.start_time_of_state + grace_s <= client.now.lapse_utc
 
     def lease(self, key: int) -> Lease | None:
         """Give what is on record of a lease."""

@@ -9,8 +9,8 @@ from tandem.effects.events import Datagram
 from tandem.effects.now import Moment
 from tandem.effects.rules import Rules, Serve
 from tandem.effects.settings import Settings
-from tandem.lease.lease import BindingStatus, Lease, end_of
-from tandem.lease.table import TIMED, LeaseTable
+from tandem.lease.lease import TIMED, BindingStatus, Lease, end_of
+from tandem.lease.table import LeaseTable
 from tandem.server.allocation import Allocator
 from tandem.server.bindings import Decision, Told, assign, extend, off_link_addresses, renewal_times
 from tandem.server.client import Client, identify
@@ -314,7 +314,9 @@ def _granted(
     )
     if before is None:
         return lease
-    lease = lease._replace(partner_raw_clt_time=before.partner_raw_clt_time)
+    lease = lease._replace(
+        partner_raw_clt_time=before.partner_raw_clt_time, start_time_of_state=before.next_start_time(now_utc)
+    )
     if before.duid != client.duid:
         return lease
     lease = lease._replace(details=merge_details(details, before.details))

@@ -84,7 +84,7 @@ class Operator:
             "last": show_key(key_of(settings.range.last_start, length)),
             "size": pool.size if pool else 0,
             "in-use": pool.in_use if pool else 0,
-            "remembered": len(pool.ended) if pool else 0,
+            "remembered": pool.remembered if pool else 0,
         }
 
     def _list(self, now: Moment, arguments: Arguments, _effects: Effects) -> Any:
