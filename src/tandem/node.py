@@ -85,6 +85,7 @@ class Node:
                 self._take(moment, event, rules, effects)
                 rules = self._rules()
         self.handling = None
+        self._relationships.mind_service(moment, self._why_not(), effects)
         more = self._relationships.pump(moment, effects) or more
         effects.wake = self._next_wake(moment, more)
         return effects

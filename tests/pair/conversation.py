@@ -11,10 +11,11 @@ hold | pass                       keep messages between them on the wire; delive
 disk a full|ok                    let a store refuse or accept
 c1 solicit na=1 pd=2@::/60        a message from client c1, heard by both servers; at=a or at=b: by that one only;
                                   @ names leases; server=a|b|none; the client remembers what it was given and
-                                  names it where `na=1` and nothing behind it
+                                  names it where `na=1` and nothing behind it; on=2: on the second link
 do a NAME key=value               an operator's command
 lease ADDRESS                     what both tables hold
 states                            the states of both
+interface a up|down               the interface to the clients comes or goes
 reload FILE                       both read another file
 given a STATE [new]               begin anew: a alone, in that state and done with STARTUP, connected to a partner for
                                   which the script speaks; `new` if it never was in step with a partner
@@ -30,11 +31,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv6Address
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from scripts.world import MULTICAST, UNITS_S, seconds, write_question
-from tandem.config.load import load
-from tandem.effects.effects import Answer, Dial, Effects, Hangup, Send, ToPartner
+from tandem.config.load import load, parse
+from tandem.effects.effects import Answer, Dial, Effects, Send, ToPartner
 from tandem.effects.events import (
     Command,
     ConnectionFailed,
@@ -66,10 +67,19 @@ from tandem.wire.options import ClientId, IaAddress, IaNa, IaPd, IaPrefix, Serve
 HERE = Path(__file__).parent
 START_UTC = 1_800_000_000
 START_MONO = 1000.0
-QUIET_NOTES = ("answered", "lease-ended", "dropped")
+QUIET_NOTES = ("answered", "lease-ended", "dropped", "held-to-mclt")
 QUIET_MESSAGES = (FailoverType.CONTACT,)
 ROUNDS_MAX = 100_000
+INTERFACES: dict[int, tuple[str, tuple[int, ...]]] = {1: ("eth0", ()), 2: ("eth1", ())}
 STATES = {state.words: state for state in State}
+
+
+class End(NamedTuple):
+    """The other end of a connection; the server is None where the script speaks for it."""
+
+    server: Server | None
+    connection: int
+    name: str
 
 
 class Server:
@@ -84,7 +94,9 @@ class Server:
         self.table: LeaseTable | None = None
         self.utc_step = 0
         self.wake: float | None = None
-        self.connection = 0
+        self.disk_is_full = False
+        self.interfaces = dict(INTERFACES)
+        self.ends: dict[int, End] = {}
 
     def keep(self, changes: list[Change]) -> None:
         for change in changes:
@@ -104,7 +116,7 @@ class Conversation:
 
     def _begin(self) -> None:
         self._mono = START_MONO
-        self._servers = {"a": Server("a", 1), "b": Server("b", 2)}
+        self._servers = {name: Server(name, number) for number, name in enumerate("ab", 1)}
         self._file = ""
         self._is_cut = False
         self._is_held = False
@@ -131,7 +143,9 @@ class Conversation:
 
     def _do_serve(self, name: str) -> None:
         self._file = name
-        for each in "ab":
+        names = load_servers(HERE / f"{name}.toml")
+        self._servers = {each: Server(each, number) for number, each in enumerate(names, 1)}
+        for each in names:
             self._do_start(each)
 
     def _do_start(self, name: str) -> None:
@@ -140,12 +154,12 @@ class Conversation:
         settings = load(HERE / f"{self._file}.toml", name).settings
         identity = Identity(server.duid, b"secret of a test")
         server.node = Node(settings, identity, server.table, self._now(server), server.facts)
-        self._handle(server, Interfaces({1: ("eth0", ())}))
+        self._handle(server, Interfaces(server.interfaces))
 
     def _do_crash(self, name: str) -> None:
         server = self._servers[name]
         server.node = None
-        self._break("the partner's host ended the connection")
+        self._break(server, "the partner's host ended the connection")
 
     def _do_stop(self, name: str) -> None:
         server = self._servers[name]
@@ -156,6 +170,11 @@ class Conversation:
     def _do_wipe(self, name: str) -> None:
         self._servers[name].leases.clear()
         self._servers[name].facts.clear()
+
+    def _do_interface(self, name: str, how: str) -> None:
+        server = self._servers[name]
+        server.interfaces = dict(INTERFACES) if how == "up" else {}
+        self._handle(server, Interfaces(server.interfaces))
 
     def _do_reload(self, name: str) -> None:
         self._file = name
@@ -186,7 +205,8 @@ class Conversation:
         self._is_cut = False
 
     def _do_break(self) -> None:
-        self._break("the connection was reset")
+        for each in self._servers.values():
+            self._break(each, "the connection was reset")
 
     def _do_hold(self) -> None:
         self._is_held = True
@@ -195,7 +215,9 @@ class Conversation:
         self._is_held = False
 
     def _do_disk(self, name: str, how: str) -> None:
-        self._handle(self._servers[name], Disk(how == "ok", how))
+        server = self._servers[name]
+        server.disk_is_full = how != "ok"
+        self._handle(server, Disk(how == "ok", how))
 
     def _do_do(self, name: str, command: str, *words: str) -> None:
         given: dict[str, Any] = {}
@@ -240,17 +262,17 @@ class Conversation:
 
     def _connect_puppet(self, server: Server) -> None:
         self._connections += 1
-        server.connection = self._connections
+        server.ends = {self._connections: End(None, 0, "b" if server.name == "a" else "a")}
         is_primary = server.name == "a"
         type_ = FailoverType.CONNECTREPLY if is_primary else FailoverType.CONNECT
         relationship = load(HERE / f"{self._file}.toml", server.name).settings.relationships[0]
         options = write_terms(relationship, type_, relationship.mclt_s, b"")
-        self._handle(server, PartnerUp(server.connection, ("campus",), "puppet", is_primary))
+        self._handle(server, PartnerUp(self._connections, ("campus",), "puppet", is_primary))
         self._puppet_sends(server, FailoverMessage(type_, 1, options))
 
     def _puppet_sends(self, server: Server, told: FailoverMessage) -> None:
         octets = stamp(told.write(), self._utc(server))
-        self._handle(server, PartnerOctets(server.connection, octets, self._utc(server)))
+        self._handle(server, PartnerOctets(self._connections, octets, self._utc(server)))
 
     def _do_says(self, what: str, *words: str) -> None:
         server = self._servers[self._puppeteer]
@@ -274,9 +296,6 @@ class Conversation:
     def _alive(self) -> list[Server]:
         return [each for each in self._servers.values() if each.node is not None]
 
-    def _other(self, server: Server) -> Server:
-        return self._servers["b" if server.name == "a" else "a"]
-
     def _now(self, server: Server) -> Now:
         return Now(self._mono, self._utc(server))
 
@@ -287,39 +306,50 @@ class Conversation:
         if server.node is None:
             return
         effects = server.node.handle(self._now(server), events)
+        if server.disk_is_full:  # as the outbox does: what waits for the disk is given up
+            effects.then = [each for each in effects.then if isinstance(each, Answer)]
         server.keep(effects.commit)
         server.wake = effects.wake
         self._said += self._show(server, effects)
         for each in (*effects.at_once, *effects.then):
-            if isinstance(each, ToPartner) and each.connection == server.connection:
-                other = self._other(server)
+            end = server.ends.get(each.connection) if isinstance(each, ToPartner) else None
+            if isinstance(each, ToPartner) and end is not None and end.server is not None:
                 octets = stamp(each.data, self._utc(server))
-                self._wire.append((other, PartnerOctets(other.connection, octets, self._utc(other))))
+                self._wire.append((end.server, PartnerOctets(end.connection, octets, self._utc(end.server))))
         for line in effects.lines:
             if isinstance(line, Dial):
                 self._dial(server, line)
-            elif isinstance(line, Hangup) and line.connection == server.connection:
-                server.connection = 0
-                other = self._other(server)
-                self._wire.append((other, PartnerGone(other.connection, "the partner closed the connection")))
+            elif line.connection in server.ends:
+                self._hang_up(server, line.connection, "the partner closed the connection")
+
+    def _hang_up(self, server: Server, connection: int, reason: str) -> None:
+        end = server.ends.pop(connection)
+        if end.server is not None:
+            end.server.ends.pop(end.connection, None)
+            self._wire.append((end.server, PartnerGone(end.connection, reason)))
 
     def _dial(self, server: Server, line: Dial) -> None:
-        other = self._other(server)
         if self._puppeteer:
             return
+        path = HERE / f"{self._file}.toml"
+        relationships = load(path, server.name).settings.relationships
+        partner = next(each.partner for each in relationships if each.name == line.relationship)
+        other = self._servers[partner]
         if self._is_cut or other.node is None:
             self._wire.append((server, ConnectionFailed(line.relationship, "nobody answers", False)))
             return
         self._connections += 2
-        server.connection, other.connection = self._connections - 1, self._connections
-        self._wire.append((other, PartnerUp(other.connection, (line.relationship,), server.name, False)))
-        self._wire.append((server, PartnerUp(server.connection, (line.relationship,), other.name, True)))
+        near, far = self._connections - 1, self._connections
+        server.ends[near] = End(other, far, other.name)
+        other.ends[far] = End(server, near, server.name)
+        self._wire.append((other, PartnerUp(far, (line.relationship,), server.name, False)))
+        self._wire.append((server, PartnerUp(near, (line.relationship,), other.name, True)))
 
-    def _break(self, reason: str) -> None:
-        for each in self._servers.values():
-            connection, each.connection = each.connection, 0
-            if connection:
-                self._wire.append((each, PartnerGone(connection, reason)))
+    def _break(self, server: Server, reason: str) -> None:
+        for connection in list(server.ends):
+            self._hang_up(server, connection, reason)
+            if server.node is not None:
+                self._wire.append((server, PartnerGone(connection, reason)))
 
     def _deliver(self) -> None:
         for _ in range(ROUNDS_MAX):
@@ -333,7 +363,8 @@ class Conversation:
 
     def _client(self, client: str, kind: str, words: list[str]) -> None:
         given = dict(word.partition("=")[::2] for word in words)
-        at = given.pop("at", "ab")
+        at = given.pop("at", "".join(self._servers))
+        interface = int(given.pop("on", "1"))
         server_name = given.pop("server", self._given.get(client, {}).get("server", ["none"])[0])
         if kind in ("solicit", "rebind", "confirm"):
             server_name = "none"
@@ -345,7 +376,7 @@ class Conversation:
         data = write_question(client, kind, given, duid)
         for each in self._alive():
             if each.name in at:
-                self._handle(each, Datagram(data, "fe80::1", 546, 1, 1, MULTICAST))
+                self._handle(each, Datagram(data, "fe80::1", 546, interface, 1, MULTICAST))
         if not self._said:
             self._said.append("no answer")
 
@@ -368,12 +399,12 @@ class Conversation:
                 assert change.name == HEARTBEAT_FACT
         for each in (*effects.at_once, *effects.then):
             match each:
-                case ToPartner():
+                case ToPartner() if each.connection in server.ends:
                     sent = read_failover_message(each.data[2:])
                     if sent.type in (FailoverType.UPDREQ, FailoverType.UPDREQALL):
                         self._asked = sent.transaction_id
                     if sent.type not in QUIET_MESSAGES:
-                        yield f"{name} -> {self._other(server).name}: {_show_message(sent)}"
+                        yield f"{name} -> {server.ends[each.connection].name}: {_show_message(sent)}"
                 case Send():
                     yield f"{name} -> {self._show_reply(server, each)}"
                 case Answer():
@@ -411,8 +442,15 @@ class Conversation:
         return " ".join(parts)
 
     def _state(self, server: Server) -> str:
-        fact = server.facts.get(FACT_PREFIX + "campus")
-        return "nothing on record" if fact is None else read_record(fact).state.words
+        records = {name: read_record(value) for name, value in server.facts.items() if name.startswith(FACT_PREFIX)}
+        if len(records) < 2:
+            return next((record.state.words for record in records.values()), "nothing on record")
+        return ", ".join(f"{name.removeprefix(FACT_PREFIX)} {each.state.words}" for name, each in records.items())
+
+
+def load_servers(path: Path) -> list[str]:
+    """Name the servers of a file."""
+    return list(parse(path.read_text()).server)
 
 
 def _show_ia(ia: IaNa | IaPd, known: dict[str, list[str]]) -> Iterator[str]:

@@ -183,9 +183,3 @@ def test_another_server_on_the_same_state(server: Server) -> None:
     found = server.cli("serve", str(server.file))
     assert found.returncode == 1
     assert "is in use by another server" in found.stderr
-
-
-def test_demo(server: Server) -> None:
-    found = server.cli("demo")
-    assert found.returncode == 0, found.stdout
-    assert "60 of 60" in found.stdout

@@ -108,13 +108,13 @@ def flip_in_the_log(file: Path) -> None:
 
 def make_newer(file: Path) -> None:
     data = bytearray(file.read_bytes())
-    data[60:64] = (2).to_bytes(4, "big")
+    data[60:64] = (99).to_bytes(4, "big")
     file.write_bytes(data)
 
 
 def make_newer_in_the_log(file: Path) -> None:
     """Do as a newer version does that is killed just after it changed the format."""
-    keep_log_of(file, "PRAGMA user_version = 2")
+    keep_log_of(file, "PRAGMA user_version = 99")
 
 
 def replace_by_another(file: Path) -> None:

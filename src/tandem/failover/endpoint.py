@@ -12,7 +12,7 @@ from tandem.failover.exchange import Exchange
 from tandem.failover.handshake import Refuse, check_clock, read_status, read_terms, write_status, write_terms
 from tandem.failover.machine import Machine
 from tandem.failover.record import Record
-from tandem.failover.session import Session
+from tandem.failover.session import SKEW_WARN_S, Session
 from tandem.failover.states import Happening, State
 from tandem.lease.space import Role
 from tandem.lease.table import LeaseTable
@@ -238,6 +238,9 @@ class Endpoint:
         session = self.session
         assert session is not None
         session.heard(now, message.sent_time, received_utc)
+        if abs(session.skew_s) > SKEW_WARN_S and not session.skew_told:
+            session.skew_told = True
+            effects.note("skew-grows", "warning", relationship=self.relationship.name, seconds=session.skew_s)
         self.heard_utc = now.utc
         match message.type:
             case FailoverType.CONNECTREPLY if not session.established:

@@ -71,7 +71,8 @@ class Exchange:
         """Hear of a new state: in NORMAL the shares of the prefixes are looked after (8.8)."""
         is_normal = state is State.NORMAL
         is_primary = self.relationship.role is Role.PRIMARY
-        self._balance_at = now.mono if is_normal and is_primary else None
+        # The secondary asks as soon as it has told all that it gave out; until then the counts are not right.
+        self._balance_at = now.mono + BALANCE_EVERY_S if is_normal and is_primary else None
         self._asks_for_pools = is_normal and not is_primary
         if is_normal and is_primary:
             self._tell_gifts_again()

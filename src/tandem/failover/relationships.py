@@ -100,11 +100,8 @@ class Relationships:
 
     def tick(self, now: Moment, why_not: str, effects: Effects) -> None:
         """Do what is due; `why_not` is why this server can serve nobody, if it cannot."""
-        for name, endpoint in self._endpoints.items():
+        for endpoint in self._endpoints.values():
             tick(endpoint, now, effects)
-            reason = why_not or ("link" if name in self._without_link else "")
-            sentence = f"this server cannot serve: {REASONS[reason]}" if reason else ""
-            endpoint.mind_service(now, sentence, reason == "disk", effects)
         for connection, (session, _) in list(self._strangers.items()):
             if now.mono >= session.opened_mono + HANDSHAKE_S:
                 del self._strangers[connection]
@@ -114,6 +111,13 @@ class Relationships:
         self._beat_at = now.mono + HEARTBEAT_S
         if self._endpoints and not why_not:
             effects.commit.append(Fact(HEARTBEAT_FACT, b"%d" % now.utc))
+
+    def mind_service(self, now: Moment, why_not: str, effects: Effects) -> None:
+        """Have endpoints step aside that cannot serve, and come back when they can."""
+        for name, endpoint in self._endpoints.items():
+            reason = why_not or ("link" if name in self._without_link else "")
+            sentence = f"this server cannot serve: {REASONS[reason]}" if reason else ""
+            endpoint.mind_service(now, sentence, reason == "disk", effects)
 
     def next_wake(self, now: Moment) -> float | None:
         """Give the monotonic time at which something may be due, None if there is no relationship."""

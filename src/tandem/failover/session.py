@@ -8,6 +8,7 @@ from tandem.wire.failover import FailoverMessage, FailoverType, Frames
 
 CONTACT_PER_KEEPALIVE = 4
 SKEW_MAX_S = 5
+SKEW_WARN_S = 2
 SKEW_LASTS_S = 30
 """How long every message must look old, or new, before the partner's clock is to blame and not the network."""
 MAX_UNACKED = 1000
@@ -33,6 +34,8 @@ class Session:
         """How far the partner's clock runs ahead of ours, by the last message; its way here makes it seem behind."""
         self.details_due = False
         """Whether the partner is to be told in detail what this server serves."""
+        self.skew_told = False
+        """Whether it was said that the partner's clock runs away."""
         self._skewed_since: float | None = None
         self._last_id = 0
         self._reserved: set[int] = set()

@@ -234,6 +234,8 @@ class Engine:
                 before = self.table.get(told.key)
                 lease = _granted(client, decision.ia.iaid, told, times, details, before)
                 effects.commit.append(self.table.change(lease))
+                if told.home is not None and told.lifetimes.valid_s < told.home.subnet.lifetimes.valid_s:
+                    effects.note("held-to-mclt", "debug")
                 self.offers.drop(told.key)
                 if before is None or before.status not in TIMED:
                     self._watch_pool(told.home, effects)

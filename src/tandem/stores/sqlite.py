@@ -19,7 +19,7 @@ from tandem.stores.store import StoreBroken, StoreError, StoreFull
 from tandem.stores.wal import passed_over
 
 APPLICATION_ID = 0x54416E64
-VERSION = 1
+VERSION = 2
 FOLD_ROWS = 64
 """Journal rows folded per call of `tidy`: a few milliseconds."""
 WAL_PAGES_MAX = 4096
@@ -227,6 +227,11 @@ def _look_at_header(path: Path) -> None:
         )
     if version > VERSION:
         raise _newer(path, version)
+    if version < VERSION:
+        raise StoreError(
+            f"{path} was written before the first release (format {version}; this one knows {VERSION}). "
+            "It was not changed. Move it away to begin without leases."
+        )
 
 
 def _newer(path: Path, version: int) -> StoreError:
