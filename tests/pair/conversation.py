@@ -16,7 +16,7 @@ do a NAME key=value               an operator's command
 lease ADDRESS                     what both tables hold
 states                            the states of both
 interface a up|down               the interface to the clients comes or goes
-reload FILE                       both read another file
+reload FILE [a=FILE]              both read another file, or one of them another one
 given a STATE [new]               begin anew: a alone, in that state and done with STARTUP, connected to a partner for
                                   which the script speaks; `new` if it never was in step with a partner
 starting a STATE [new]            the same, but still in STARTUP
@@ -176,10 +176,11 @@ class Conversation:
         server.interfaces = dict(INTERFACES) if how == "up" else {}
         self._handle(server, Interfaces(server.interfaces))
 
-    def _do_reload(self, name: str) -> None:
+    def _do_reload(self, name: str, *others: str) -> None:
         self._file = name
+        own = dict(other.split("=") for other in others)
         for each in self._alive():
-            self._handle(each, Reload(load(HERE / f"{name}.toml", each.name).settings))
+            self._handle(each, Reload(load(HERE / f"{own.get(each.name, name)}.toml", each.name).settings))
 
     def _do_tick(self, text: str) -> None:
         until = self._mono + seconds(text)
@@ -536,7 +537,9 @@ def _readable(values: Any) -> dict[str, Any]:
 
 
 def _show_result(result: Any) -> str:
-    return ", ".join(f"{key}={value}" for key, value in result.items() if not isinstance(value, dict | list))
+    shown = result["relationships"][0] if "relationships" in result else result
+    simple = {key: value for key, value in shown.items() if key == "differences" or not isinstance(value, dict | list)}
+    return ", ".join(f"{key}={value}" for key, value in simple.items())
 
 
 def _relative(seconds_: int) -> str:

@@ -101,6 +101,7 @@ def relationships(file: model.File, server: str, links: Iterable[Link]) -> Itera
             secondary_share_percent=failover.secondary_share,
             fixed_pd_length=True,  # a pool of the file has one delegated-length
             territories=tuple(_territories(subnets)),
+            pools=tuple(pool.range for subnet in subnets for pool in subnet.pools),
             summary=_summary(file, name, failover),
         )
 

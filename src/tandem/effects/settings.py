@@ -80,6 +80,7 @@ class Relationship:
     fixed_pd_length: bool
     territories: tuple[Interval, ...]
     """All addresses and prefixes that belong to it."""
+    pools: tuple[Range, ...]
     summary: Mapping[str, str]
     """What it serves: a digest of each part of the file that both partners should have alike."""
 

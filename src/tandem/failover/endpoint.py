@@ -60,7 +60,7 @@ class Endpoint:
 
     def rules(self) -> Rules:
         """Say what may be done for clients."""
-        return self.machine.rules(self.table, self.aside)
+        return self.machine.rules(self.table, self.aside, self.exchange.fingerprint.withheld)
 
     def next_wake(self, now: Moment) -> float | None:
         """Give the monotonic time at which something may be due, None if there is nothing."""
@@ -81,8 +81,7 @@ class Endpoint:
         """Go on with changed settings; what was agreed with the partner is agreed anew."""
         self.relationship = self.machine.relationship = relationship
         self.exchange.use(relationship)
-        reason = "the configuration was read again"
-        self.hang_up(now, effects, reason, write_status(FailoverStatus.CONFIGURATION_CONFLICT, reason))
+        self.hang_up(now, effects, "the configuration was read again")
         self._dial_at = now.mono
 
     def pump(self, now: Moment, effects: Effects) -> bool:

@@ -191,7 +191,9 @@ class Exchange:
         if self._taking_back:
             return
         for pool in self._table.pools():
-            if self._table.relationship_of(pool.range.first << 8) != self.relationship.name:
+            withheld = self.fingerprint.withheld
+            is_common = withheld is None or not withheld.touches(pool.range.first, pool.range.last)
+            if not is_common or self._table.relationship_of(pool.range.first << 8) != self.relationship.name:
                 continue
             for move in balance.moves(pool, self.relationship.secondary_share_percent):
                 lease = balance.give(self._table, move, now.utc)

@@ -1,17 +1,21 @@
 """Whether both partners serve the same: digests of each part of what they do, compared when they connect.
 
 A difference never refuses the connection, for a reload on one server after the other must not split the pair; it
-is named on both sides until it is gone. It travels in options that only another Tandem looks for.
+is named on both sides until it is gone, and what only one of them has in its pools is not given out anew. All this
+travels in options that only another Tandem looks for.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from hashlib import blake2b
 
 from tandem.effects.effects import Effects
 from tandem.effects.settings import Relationship
 from tandem.failover.handshake import DETAILS, DIGEST, ENTERPRISE
+from tandem.lease.pool import Holes
+from tandem.lease.space import Interval, Range, without
 from tandem.wire.failover import FailoverMessage
 from tandem.wire.option import write_options
 from tandem.wire.options import VendorOptions
@@ -27,19 +31,24 @@ class Fingerprint:
     def __init__(self, relationship: Relationship) -> None:
         self._name = relationship.name
         self._mine = relationship.summary
+        self._pools = relationship.pools
         self.digest = digest_of(relationship.summary)
         self.differs = False
         self.differences: tuple[str, ...] = ()
         """The parts of the configuration in which the partners differ, as paths; empty if in none that is known."""
+        self.withheld: Holes | None = None
+        """What of this server's pools is not in its partner's; None if there is nothing."""
 
     def connected(self, theirs: bytes | None) -> None:
         """Compare with the partner's digest; a partner that has none is no Tandem."""
         self.differs = theirs is not None and theirs != self.digest
-        self.differences = ()
+        if not self.differs:
+            self.differences, self.withheld = (), None
 
     def details(self) -> bytes:
         """Give the options of a CONTACT that tells what this server serves."""
-        told = json.dumps(dict(self._mine), sort_keys=True).encode()
+        pools = [[f"{first:x}", f"{last:x}", length] for first, last, length in self._pools]
+        told = json.dumps({"parts": dict(self._mine), "pools": pools}, sort_keys=True).encode()
         if len(told) > DETAILS_OCTETS_MAX:
             told = b"{}"
         return write_options((VendorOptions(ENTERPRISE, ((DIGEST, self.digest), (DETAILS, told))),))
@@ -50,19 +59,31 @@ class Fingerprint:
             if isinstance(each, VendorOptions) and each.enterprise == ENTERPRISE:
                 told = dict(each.suboptions).get(DETAILS)
                 if told is not None:
-                    self.differences = self._compare(told)
+                    self._compare(told)
                     for where in self.differences:
                         effects.note("partners-differ", "warning", relationship=self._name, where=where)
 
-    def _compare(self, told: bytes) -> tuple[str, ...]:
+    def _compare(self, told: bytes) -> None:
         try:
             theirs = json.loads(told)
-        except (ValueError, RecursionError):
-            return ()
-        if not isinstance(theirs, dict) or not theirs:
-            return ("more than can be named",)
-        parts = sorted({*self._mine, *map(str, theirs)})
-        return tuple(each for each in parts if self._mine.get(each) != theirs.get(each))[:DIFFERENCES_SHOWN]
+            parts = dict(theirs["parts"])
+            pools = [Range(int(first, 16), int(last, 16), int(length)) for first, last, length in theirs["pools"]]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            self.differences = ("more than can be named",)
+            return
+        paths = sorted({*self._mine, *map(str, parts)})
+        self.differences = tuple(each for each in paths if self._mine.get(each) != parts.get(each))[:DIFFERENCES_SHOWN]
+        left = [interval for pool in self._pools for interval in _left_of(pool, pools)]
+        self.withheld = Holes(left) if left else None
+
+
+def _left_of(pool: Range, others: Iterable[Range]) -> list[Interval]:
+    """Give what of a pool lies in none of the others."""
+    left: list[Interval] = [(pool.first, pool.last)]
+    for other in others:
+        if other.length == pool.length:
+            left = without(left, (other.first, other.last))
+    return left
 
 
 def digest_of(summary: object) -> bytes:

@@ -13,6 +13,7 @@ from tandem.effects.rules import Rules, Serve
 from tandem.effects.settings import Relationship
 from tandem.failover.record import Record
 from tandem.failover.states import BEHAVIOUR, CUT, ON, Happening, State, served, settle
+from tandem.lease.pool import Holes
 from tandem.lease.share import Share
 from tandem.lease.space import Role
 from tandem.lease.table import LeaseTable
@@ -78,12 +79,12 @@ class Machine:
         is_second = state is State.POTENTIAL_CONFLICT and self.role is Role.SECONDARY
         return not is_second or self.seen is State.CONFLICT_DONE
 
-    def rules(self, table: LeaseTable, aside: str) -> Rules:
+    def rules(self, table: LeaseTable, aside: str, withheld: Holes | None) -> Rules:
         """Say what may be done for clients; `aside` is why this server serves nobody, if it does not."""
         state = self.record.state
         alone_since = self.record.partner_down_time if state is State.PARTNER_DOWN else None
         unsent_since = None if self.ok else self.cut_since
-        share = Share(self.role, table, self.record.largest_mclt_s, unsent_since, alone_since)
+        share = Share(self.role, table, self.record.largest_mclt_s, unsent_since, alone_since, withheld)
         if self.starting or aside:
             return Rules(Serve.NONE, f"failover-{'STARTUP' if self.starting else 'stepped-aside'}", share)
         mclt_s = self.record.mclt_s if BEHAVIOUR[state].holds_to_mclt else None

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tandem.lease.lease import BindingStatus, Lease
-from tandem.lease.space import Role, address_owner
+from tandem.lease.pool import Holes
+from tandem.lease.space import Role, address_owner, interval_of
 from tandem.lease.table import LeaseTable
 from tandem.wire.received import ADDRESS_LENGTH
 
@@ -23,6 +24,8 @@ class Share(NamedTuple):
     """Since when nothing was sent to the partner; None while it may be sent to."""
     alone_since: int | None = None
     """Since when this server is in PARTNER-DOWN; None if it is not."""
+    withheld: Holes | None = None
+    """Space that the partner does not have in its pools: nothing in it is given out anew."""
 
     def owner(self, key: int, lease: Lease | None) -> Role | None:
         """Say who may give the lease out; None if nobody may, since it is a client's, or was one's until just now."""
@@ -37,6 +40,8 @@ class Share(NamedTuple):
 
     def may_give(self, key: int, lease: Lease | None, duid: bytes, lapse_utc: int) -> bool:
         """Say whether the client may be given a lease that nobody holds (RFC 8156 4.2.2.1, 8.4.1, 8.8.1)."""
+        if self.withheld is not None and self.withheld.touches(*interval_of(key)):
+            return False
         owner = self.owner(key, lease)
         if owner is self.role:
             return True

@@ -121,7 +121,7 @@ class Gifts:
         given: list[Interval] = []
         for each in sorted(self._aggregates, key=lambda each: each & 0xFF):  # smaller ones are later and count more
             interval = interval_of(each)
-            given = _without(given, interval)
+            given = without(given, interval)
             if self._aggregates[each] == BindingStatus.FREE_BACKUP:
                 given = sorted((*given, interval))
         self._given = given
@@ -142,7 +142,7 @@ class Gifts:
             return self._given
         whole = [(self._range.first, self._range.last)]
         for interval in self._given:
-            whole = _without(whole, interval)
+            whole = without(whole, interval)
         return whole
 
     def available(self, role: Role) -> int:
@@ -165,7 +165,8 @@ def interval_of(key: int) -> Interval:
     return key >> 8, (key >> 8) + (1 << ADDRESS_LENGTH - (key & 0xFF)) - 1
 
 
-def _without(intervals: Iterable[Interval], hole: Interval) -> list[Interval]:
+def without(intervals: Iterable[Interval], hole: Interval) -> list[Interval]:
+    """Give what is left of intervals beside a hole."""
     left: list[Interval] = []
     for first, last in intervals:
         if last < hole[0] or first > hole[1]:
