@@ -21,19 +21,21 @@ given a STATE [new]               begin anew: a alone, in that state and done wi
                                   which the script speaks; `new` if it never was in step with a partner
 starting a STATE [new]            the same, but still in STARTUP
 says STATE [communicated] [startup] [since=+9s]   that partner tells its state
+holds STATUS c1 [clt=+0s] [since=+0s] [until=+60s]    the server has this on record for 2001:db8:1::1, from its own client
+tells STATUS c1 [clt=+9s] [since=+9s] [until=+99s]    that partner says this of it
 says UPDDONE|POOLREQ|...          that partner sends such a message; UPDDONE answers the last question
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from scripts.world import MULTICAST, UNITS_S, seconds, write_question
+from scripts.world import MULTICAST, UNITS_S, duid_of, seconds, write_question
 from tandem.config.load import load, parse
 from tandem.effects.effects import Answer, Dial, Effects, Send, ToPartner
 from tandem.effects.events import (
@@ -54,11 +56,11 @@ from tandem.failover.handshake import write_terms
 from tandem.failover.record import FACT_PREFIX, HEARTBEAT_FACT, Record, read_record
 from tandem.failover.states import State
 from tandem.lease.change import Change, Put
-from tandem.lease.lease import BindingStatus, key_of, show_key, unpack
+from tandem.lease.lease import BindingStatus, Lease, key_of, show_key, unpack
 from tandem.lease.table import LeaseTable, load_table
 from tandem.node import Identity, Node
 from tandem.wire import failover_options as fo
-from tandem.wire.binding import LeaseUpdate, LeaseVerdict, read_reply, read_update
+from tandem.wire.binding import LeaseUpdate, LeaseVerdict, Update, read_reply, read_update, write_update
 from tandem.wire.failover import FailoverMessage, FailoverType, message, read_failover_message, stamp
 from tandem.wire.failover_options import EPOCH, FailoverStatus, ServerFlags
 from tandem.wire.message import Message, read_message
@@ -71,6 +73,7 @@ QUIET_NOTES = ("answered", "lease-ended", "dropped", "held-to-mclt")
 QUIET_MESSAGES = (FailoverType.CONTACT,)
 ROUNDS_MAX = 100_000
 INTERFACES: dict[int, tuple[str, tuple[int, ...]]] = {1: ("eth0", ()), 2: ("eth1", ())}
+CONTESTED = key_of(int(IPv6Address("2001:db8:1::1")))
 STATES = {state.words: state for state in State}
 
 
@@ -292,6 +295,27 @@ class Conversation:
         )
         self._puppet_sends(server, message(FailoverType.STATE, 5, options))
 
+    def _do_holds(self, status: str, client: str, *words: str) -> None:
+        server = self._servers[self._puppeteer]
+        given = _times(words)
+        lease = Lease(
+            *(CONTESTED, BindingStatus[status.replace("-", "_")], duid_of(client), 1),
+            *(given.get("since", 0), given.get("clt", 0), given.get("until", 0), 60, 60, 30, 48, b""),
+        )
+        assert server.table is not None
+        server.keep([server.table.put(lease)])
+
+    def _do_tells(self, status: str, client: str, *words: str) -> None:
+        given = _times(words)
+        binding = BindingStatus[status.replace("-", "_")]
+        lease = LeaseUpdate(
+            *(CONTESTED, 1, 30, 48, 60, 60, binding, given.get("since", 0)),
+            *(given.get("until", 0), given.get("clt", 0)),
+        )
+        server = self._servers[self._puppeteer]
+        options = write_update(Update(duid_of(client), b"", (lease,)), self._utc(server))
+        self._puppet_sends(server, FailoverMessage(FailoverType.BNDUPD, 9, options))
+
     # -- the world
 
     def _alive(self) -> list[Server]:
@@ -447,6 +471,11 @@ class Conversation:
         if len(records) < 2:
             return next((record.state.words for record in records.values()), "nothing on record")
         return ", ".join(f"{name.removeprefix(FACT_PREFIX)} {each.state.words}" for name, each in records.items())
+
+
+def _times(words: Sequence[str]) -> dict[str, int]:
+    """Read `clt=+9s` and the like; times count from the start of the script."""
+    return {name: START_UTC + seconds(text) for name, _, text in (word.partition("=") for word in words)}
 
 
 def load_servers(path: Path) -> list[str]:

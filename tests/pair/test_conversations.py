@@ -9,7 +9,7 @@ import pytest
 
 from pair.conversation import Conversation
 from scripts.runner import run
-from tandem.failover import machine, states
+from tandem.failover import machine, states, verdict
 
 SCRIPTS = sorted(Path(__file__).parent.glob("*.txt"))
 
@@ -26,9 +26,20 @@ class Recorder(dict[Any, Any]):
         super().__init__(table)
         self.used: set[Any] = set()
 
+    def __getitem__(self, key: Any) -> Any:
+        self.used.add(key)
+        return super().__getitem__(key)
+
     def get(self, key: Any, default: Any = None) -> Any:
         self.used.add(key)
         return super().get(key, default)
+
+
+def test_every_cell_of_figure_4_has_a_script(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = {status: Recorder(row) for status, row in verdict.FIGURE_4.items()}
+    monkeypatch.setattr(verdict, "FIGURE_4", rows)
+    run(Path(__file__).with_name("7.5.4-accept-or-reject.txt"), Conversation().obey)
+    assert [(mine, theirs) for mine, row in rows.items() for theirs in row if theirs not in row.used] == []
 
 
 def test_every_row_of_the_state_tables_has_a_script(monkeypatch: pytest.MonkeyPatch) -> None:

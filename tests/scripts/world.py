@@ -85,7 +85,7 @@ class World:
             case "lease":
                 return self._handle(Command(1, "lease-show", {"lease": words[0]}))
             case "explain":
-                return self._handle(Command(1, "explain", {"duid": _duid(words[0]).hex()}))
+                return self._handle(Command(1, "explain", {"duid": duid_of(words[0]).hex()}))
             case _:
                 return self._handle(self._datagram(verb, words[0], words[1:]))
 
@@ -149,7 +149,7 @@ def write_question(client: str, kind: str, given: dict[str, str], server_duid: b
 
 def _client_id(client: str, given: dict[str, str]) -> Iterator[Option]:
     if "no-client-id" not in given:
-        yield ClientId(_duid(client))
+        yield ClientId(duid_of(client))
 
 
 def _server_duid(kind: str, given: dict[str, str]) -> bytes | None:
@@ -223,7 +223,8 @@ def _show_answer(answer: Answer) -> Iterator[str]:
         yield " ".join(f"{name}={value}" for name, value in shown.items())
 
 
-def _duid(client: str) -> bytes:
+def duid_of(client: str) -> bytes:
+    """Give the DUID of client c1, c2, ..."""
     return b"\0\3\0\1\2\0\0\0\0" + bytes((int(client.removeprefix("c")),))
 
 
