@@ -21,7 +21,7 @@ given a STATE [new]               begin anew: a alone, in that state and done wi
                                   which the script speaks; `new` if it never was in step with a partner
 starting a STATE [new]            the same, but still in STARTUP
 says STATE [communicated] [startup] [since=+9s]   that partner tells its state
-holds STATUS c1 [clt=+0s] [since=+0s] [until=+60s]    the server has this on record for 2001:db8:1::1, from its own client
+holds STATUS c1 [clt=+0s] [since=+0s] [until=+60s]    it has this on record for 2001:db8:1::1, of its own client
 tells STATUS c1 [clt=+9s] [since=+9s] [until=+99s]    that partner says this of it
 says UPDDONE|POOLREQ|...          that partner sends such a message; UPDDONE answers the last question
 """
