@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +13,7 @@ import typer
 app = typer.Typer(help="Certificates for failover partners.", no_args_is_help=True, rich_markup_mode=None)
 
 AUTHORITY = "ca"
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 AUTHORITY_DAYS = 7300
 CERTIFICATE_DAYS = 1825
 BACKDATED = timedelta(hours=1)
@@ -28,12 +30,13 @@ def new(
 
     Copy ca.crt, and a server's own .crt and .key, into that server's state-dir. Keep ca.key away from the servers.
     """
+    for name in servers:
+        if name == AUTHORITY or not NAME.fullmatch(name):
+            typer.echo(f"No server can be called {name!r} here: the files are named after it.", err=True)
+            raise typer.Exit(1)
     taken = [name for name in servers if (folder / f"{name}.crt").exists()]
     if taken and not renew:
         typer.echo(f"{folder} has certificates of {', '.join(taken)} already; say --renew to replace them.", err=True)
-        raise typer.Exit(1)
-    if AUTHORITY in servers:
-        typer.echo(f"No server can be called {AUTHORITY!r} here: the authority's files are.", err=True)
         raise typer.Exit(1)
     try:
         write_certificates(folder, servers)

@@ -47,8 +47,11 @@ def client_update(leases: list[Lease]) -> Update:
     return Update(leases[0].duid, about_client, tuple(lease_update(lease) for lease in leases))
 
 
-def accepted(mine: Lease | None, theirs: LeaseUpdate, update: Update) -> Lease:
-    """Give the lease as an accepted update makes it (RFC 8156 7.5.5, figure 5)."""
+def accepted(mine: Lease | None, theirs: LeaseUpdate, update: Update, now_utc: int) -> Lease:
+    """Give the lease as an accepted update makes it (RFC 8156 7.5.5, figure 5).
+
+    When this server heard the client is what its own clock said: a time that is yet to come is not believed.
+    """
     known = mine or Lease(theirs.key, theirs.status, b"", 0, 0, 0, 0, 0, 0, 0, 0, b"")
     status = BindingStatus(theirs.status)
     if status in ENDED or (status in AVAILABLE and ia_code_of(theirs.key) == IaNa.code):
@@ -61,7 +64,7 @@ def accepted(mine: Lease | None, theirs: LeaseUpdate, update: Update) -> Lease:
         duid=update.duid or known.duid,
         iaid=theirs.iaid,
         start_time_of_state=theirs.start_time_of_state,
-        client_last_transaction_time=max(known.client_last_transaction_time, theirs.partner_raw_clt_time),
+        client_last_transaction_time=max(known.client_last_transaction_time, min(theirs.partner_raw_clt_time, now_utc)),
         state_expiration_time=theirs.state_expiration_time or known.state_expiration_time,
         preferred_s=theirs.preferred_s,
         valid_s=theirs.valid_s,

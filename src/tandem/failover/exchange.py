@@ -31,6 +31,8 @@ from tandem.wire.failover import FailoverMessage, FailoverType
 from tandem.wire.failover_options import FailoverStatus
 
 BALANCE_EVERY_S = 60.0
+DETAILS_OCTETS_MAX = 4096
+"""Of what a partner says of a lease beside what is understood, so that it fits into a message again."""
 
 
 class Exchange:
@@ -141,12 +143,15 @@ class Exchange:
         if self._table.relationship_of(key) != self.relationship.name:
             text = f"it does not belong to the relationship {self.relationship.name} here"
             verdict = Verdict(FailoverStatus.CONFIGURATION_CONFLICT, text)
+        elif len(theirs.details) + len(update.details) > DETAILS_OCTETS_MAX:
+            text = f"more than {DETAILS_OCTETS_MAX} octets are said of it that are not known here"
+            verdict = Verdict(FailoverStatus.CONFIGURATION_CONFLICT, text)
         elif pool is not None and pool.gifts is not None and key & 0xFF < pool.range.length:
             verdict = self._decide_on_gift(mine, pool, theirs, effects)
         else:
             verdict = judge(mine, theirs, update.duid, self.relationship.role, now.lapse_utc)
         if verdict.code is None:
-            after = accepted(mine, theirs, update)
+            after = accepted(mine, theirs, update, now.utc)
             if after != mine:
                 effects.commit.append(self._table.put(after))
             return LeaseVerdict(key)

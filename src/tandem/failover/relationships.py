@@ -24,6 +24,7 @@ from tandem.wire.failover_options import FailoverStatus
 from tandem.wire.reader import WireError
 
 PartnerEvent = PartnerUp | PartnerOctets | PartnerGone | ConnectionFailed | Shutdown
+STRANGERS_MAX = 16
 REASONS = {
     "disk": "its disk takes nothing",
     "clock": "its clock is behind the newest lease on record",
@@ -168,7 +169,7 @@ class Relationships:
         if event.is_dialed and dialed:
             self._by_connection[event.connection] = dialed[0]
             dialed[0].connected(now, event.connection, event.peer, effects)
-        elif event.is_dialed:
+        elif event.is_dialed or len(self._strangers) >= STRANGERS_MAX:
             effects.lines.append(Hangup(event.connection))
         else:
             self._strangers[event.connection] = (Session(event.connection, event.peer, now), event.relationships)

@@ -20,9 +20,12 @@ from tandem.wire.binding import LeaseVerdict, Reply, write_update
 from tandem.wire.failover import FailoverType
 from tandem.wire.received import ADDRESS_LENGTH
 
-MESSAGES_PER_CALL = 128
+MESSAGES_PER_CALL = 64
 EXAMINED_PER_CALL = 2048
-LEASES_PER_MESSAGE = 32
+OCTETS_PER_MESSAGE = 32_768
+"""Of records, from which on a message takes in no more leases."""
+OCTETS_BESIDE = 64
+"""How much longer a lease is in a message than on record, at most."""
 RETRY_FIRST_S = 5
 RETRY_LAST_S = 600
 
@@ -164,8 +167,10 @@ class Updates:
         if lease is None or key in self._flying or (only_owing and not lease.owes_partner):
             return []
         leases = [lease]
+        octets = 0
         for other in self._table.keys_of_client(lease.duid) if lease.duid else ():
-            if other in self._pending and other not in self._flying and len(leases) < LEASES_PER_MESSAGE:
+            octets += len(self._table.record(other) or b"") + OCTETS_BESIDE
+            if other in self._pending and other not in self._flying and octets < OCTETS_PER_MESSAGE:
                 del self._pending[other]
                 also = self._table.get(other)
                 if also is not None and also.owes_partner and self._table.relationship_of(other) == self._relationship:

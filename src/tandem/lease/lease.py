@@ -101,7 +101,7 @@ class Lease(NamedTuple):
 
         By it partners tell which of two statuses is the newer one.
         """
-        return max(now_utc, self.start_time_of_state + 1)
+        return min(max(now_utc, self.start_time_of_state + 1), FOREVER - 1)
 
     def pack(self) -> bytes:
         """Give all but the key as octets."""

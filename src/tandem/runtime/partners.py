@@ -30,6 +30,8 @@ from tandem.wire.reader import WireError
 HANDSHAKE_S = 10.0
 HANDSHAKES_MAX = 16
 FIRST_FRAME_MAX = 2048
+PIECE_OCTETS = 16_384
+"""Of what came from a partner at once, how much is taken before clients have their turn."""
 WRITE_BUFFER_MAX = 16 << 20
 RELISTEN_S = 1.0
 FREEBIND = 78  # IPV6_FREEBIND: listen on an address that is not there yet
@@ -50,6 +52,8 @@ class Wire(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self._accepted = accepted
         self._kept = b""
+        self.backlog = bytearray()
+        """What came and was not yet handed on."""
         self._more = asyncio.Event()
         self._is_gone = False
         self._octets: Callable[[bytes], None] | None = None
@@ -322,10 +326,30 @@ class Partners:
         wire.hand_over(partial(self._octets, number), partial(self._gone, number))
 
     def _octets(self, number: int, octets: bytes) -> None:
-        if number in self._wires:
-            self._into(PartnerOctets(number, octets, int(time.time())))
+        wire = self._wires.get(number)
+        if wire is not None:
+            is_first = not wire.backlog
+            wire.backlog += octets
+            if is_first:
+                self._take_piece(number)
+
+    def _take_piece(self, number: int) -> None:
+        """Hand on a piece of what came; clients have their turn before the next one."""
+        wire = self._wires.get(number)
+        if wire is None or not wire.backlog:
+            return
+        piece = bytes(wire.backlog[:PIECE_OCTETS])
+        self._into(PartnerOctets(number, piece, int(time.time())))
+        del wire.backlog[:PIECE_OCTETS]
+        if wire.backlog:
+            asyncio.get_running_loop().call_soon(self._take_piece, number)
 
     def _gone(self, number: int, reason: str) -> None:
+        wire = self._wires.get(number)
+        if wire is None:
+            return
+        if wire.backlog:
+            self._into(PartnerOctets(number, bytes(wire.backlog), int(time.time())))
         if self._wires.pop(number, None) is not None:
             self._into(PartnerGone(number, reason))
 

@@ -15,7 +15,7 @@ from tandem.wire.failover_options import ClientData, from_wire, to_wire
 from tandem.wire.option import write_option
 from tandem.wire.options import ClientId, IaAddress, IaNa, IaPd, IaPrefix, Status
 from tandem.wire.reader import WireError, index_options
-from tandem.wire.received import ADDRESS_LENGTH, IA_ADDRESS, IA_HEADER, IA_PREFIX
+from tandem.wire.received import ADDRESS_LENGTH, DUID_OCTETS_MAX, IA_ADDRESS, IA_HEADER, IA_PREFIX
 
 U8_OPTION = Struct("!HHB")
 U32_OPTION = Struct("!HHI")
@@ -149,6 +149,8 @@ def read_update(data: bytes) -> Update:
             details.append(data[body - 4 : to])
     if not duid or base is None or not leases:
         raise MissingInformation("an update of a client needs its identifier, a base time and a lease")
+    if len(duid) > DUID_OCTETS_MAX:
+        raise WireError(f"a DUID of {len(duid)} octets")
     return Update(duid, b"".join(details), tuple(leases))
 
 
