@@ -17,12 +17,14 @@ lease ADDRESS                     what both tables hold
 states                            the states of both
 interface a up|down               the interface to the clients comes or goes
 reload FILE [a=FILE]              both read another file, or one of them another one
-given a STATE [new]               begin anew: a alone, in that state and done with STARTUP, connected to a partner for
+loud                              show each CONTACT from here on
+given a STATE [new] [window=1]    begin anew: a alone, in that state and done with STARTUP, connected to a partner for
                                   which the script speaks; `new` if it never was in step with a partner
 starting a STATE [new]            the same, but still in STARTUP
 says STATE [communicated] [startup] [since=+9s]   that partner tells its state
 holds STATUS c1 [clt=+0s] [since=+0s] [until=+60s]    it has this on record for 2001:db8:1::1, of its own client
 tells STATUS c1 [clt=+9s] [since=+9s] [until=+99s]    that partner says this of it
+accepts | rejects CODE            that partner answers the oldest BNDUPD that it has not answered
 says UPDDONE|POOLREQ|...          that partner sends such a message; UPDDONE answers the last question
 """
 
@@ -54,16 +56,18 @@ from tandem.effects.events import (
 from tandem.effects.now import Now
 from tandem.failover.handshake import write_terms
 from tandem.failover.record import FACT_PREFIX, HEARTBEAT_FACT, Record, read_record
+from tandem.failover.session import MAX_UNACKED
 from tandem.failover.states import State
 from tandem.lease.change import Change, Put
 from tandem.lease.lease import BindingStatus, Lease, key_of, show_key, unpack
 from tandem.lease.table import LeaseTable, load_table
 from tandem.node import Identity, Node
 from tandem.wire import failover_options as fo
-from tandem.wire.binding import LeaseUpdate, LeaseVerdict, Update, read_reply, read_update, write_update
+from tandem.wire.binding import LeaseUpdate, LeaseVerdict, Update, read_reply, read_update, write_reply, write_update
 from tandem.wire.failover import FailoverMessage, FailoverType, message, read_failover_message, stamp
 from tandem.wire.failover_options import EPOCH, FailoverStatus, ServerFlags
 from tandem.wire.message import Message, read_message
+from tandem.wire.option import write_options
 from tandem.wire.options import ClientId, IaAddress, IaNa, IaPd, IaPrefix, ServerId, Status, VendorOptions
 
 HERE = Path(__file__).parent
@@ -129,6 +133,8 @@ class Conversation:
         self._given: dict[str, dict[str, list[str]]] = {}
         self._puppeteer = ""
         self._asked = 0
+        self._unanswered: deque[FailoverMessage] = deque()
+        self._quiet: tuple[FailoverType, ...] = QUIET_MESSAGES
 
     def obey(self, command: str) -> str:
         """Do one command of a script and give what it prints."""
@@ -260,17 +266,19 @@ class Conversation:
         self._do_start(name)
         if ready:
             self._do_tick("6s")
-        self._connect_puppet(server)
+        window = next((int(word[7:]) for word in words if word.startswith("window=")), MAX_UNACKED)
+        self._connect_puppet(server, window)
         self._deliver()
         self._said = []
 
-    def _connect_puppet(self, server: Server) -> None:
+    def _connect_puppet(self, server: Server, window: int) -> None:
         self._connections += 1
         server.ends = {self._connections: End(None, 0, "b" if server.name == "a" else "a")}
         is_primary = server.name == "a"
         type_ = FailoverType.CONNECTREPLY if is_primary else FailoverType.CONNECT
         relationship = load(HERE / f"{self._file}.toml", server.name).settings.relationships[0]
         options = write_terms(relationship, type_, relationship.mclt_s, b"")
+        options = options.replace(*(write_options((fo.MaxUnackedBndupd(each),)) for each in (MAX_UNACKED, window)))
         self._handle(server, PartnerUp(self._connections, ("campus",), "puppet", is_primary))
         self._puppet_sends(server, FailoverMessage(type_, 1, options))
 
@@ -304,6 +312,25 @@ class Conversation:
         )
         assert server.table is not None
         server.keep([server.table.put(lease)])
+
+    def _do_accepts(self) -> None:
+        told = self._unanswered.popleft()
+        update = read_update(told.options)
+        options = write_reply(update, [LeaseVerdict(lease.key) for lease in update.leases])
+        self._puppet_answers(told, options)
+
+    def _do_rejects(self, code: str) -> None:
+        told = self._unanswered.popleft()
+        update = read_update(told.options)
+        verdicts = [LeaseVerdict(lease.key, FailoverStatus[code], "so it says") for lease in update.leases]
+        self._puppet_answers(told, write_reply(update, verdicts))
+
+    def _puppet_answers(self, told: FailoverMessage, options: bytes) -> None:
+        reply = FailoverMessage(FailoverType.BNDREPLY, told.transaction_id, options)
+        self._puppet_sends(self._servers[self._puppeteer], reply)
+
+    def _do_loud(self) -> None:
+        self._quiet = ()
 
     def _do_tells(self, status: str, client: str, *words: str) -> None:
         given = _times(words)
@@ -428,7 +455,9 @@ class Conversation:
                     sent = read_failover_message(each.data[2:])
                     if sent.type in (FailoverType.UPDREQ, FailoverType.UPDREQALL):
                         self._asked = sent.transaction_id
-                    if sent.type not in QUIET_MESSAGES:
+                    if sent.type is FailoverType.BNDUPD:
+                        self._unanswered.append(sent)
+                    if sent.type not in self._quiet:
                         yield f"{name} -> {server.ends[each.connection].name}: {_show_message(sent)}"
                 case Send():
                     yield f"{name} -> {self._show_reply(server, each)}"

@@ -35,13 +35,14 @@ def moves(pool: Pool, secondary_percent: int) -> list[Move]:
     if abs(needed) <= total * THRESHOLD_PERCENT // 100:
         return []
     giver = Role.PRIMARY if needed > 0 else Role.SECONDARY
-    return [Move(key, giver.partner) for key in _whole_parts(pool, gifts, giver, abs(needed))]
+    slack = total * THRESHOLD_PERCENT // 200
+    return [Move(key, giver.partner) for key in _whole_parts(pool, gifts, giver, abs(needed), slack)]
 
 
-def _whole_parts(pool: Pool, gifts: Gifts, giver: Role, needed: int) -> list[int]:
-    """Choose aligned prefixes of the giver's space without a lease on record, together at most `needed` leases.
+def _whole_parts(pool: Pool, gifts: Gifts, giver: Role, needed: int, slack: int) -> list[int]:
+    """Choose aligned prefixes of the giver's space without a lease on record, together for about `needed` leases.
 
-    Large ones first, and from the pool's end, since leases are given out from its beginning.
+    It may be up to `slack` more or less, so that few large ones will do. Large ones first, and from the pool's end, since leases are given out from its beginning.
     """
     first, last, length = pool.range
     part = gifts.bucket_octets
@@ -54,7 +55,8 @@ def _whole_parts(pool: Pool, gifts: Gifts, giver: Role, needed: int) -> list[int
     while step and len(chosen) < MOVES_PER_POOL:
         size = step * part // pool.range.unit
         for at in range(len(free) - step, -1, -step):
-            if size <= needed and len(chosen) < MOVES_PER_POOL and all(free[at : at + step]):
+            is_wanted = needed > slack and size <= needed + slack and len(chosen) < MOVES_PER_POOL
+            if is_wanted and all(free[at : at + step]):
                 chosen.append((first + at * part) << 8 | length - (size - 1).bit_length())
                 free[at : at + step] = [False] * step
                 needed -= size
