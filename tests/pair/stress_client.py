@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from pair.stress import World
 
 COLLECTS_S = 0.5
+CLOSE_S = 12.0
+"""Who gives a lease up and takes it again so soon may be heard in the wrong order by two clocks (RFC 8156 7.5.1)."""
 
 
 class Hold:
@@ -35,14 +37,16 @@ class Client:
         self.holds: dict[int, Hold] = {}
         self.hears = {"a": True, "b": True}
         self.is_on = False
-        self.refused: set[int] = set()
-        """Codes of the IAs for which the last answer had nothing."""
-        self.asked_at = -1e9
-        self.answered_at = -1e9
+        self.given_up_at: dict[int, float] = {}
+        """When it last said that it has a lease no more."""
+        self.declined: set[int] = set()
+        """What it once declined: whoever heard so keeps it from being used."""
+        self.answered = 0
+        """The last exchange that was answered."""
         self._world = world
         self._server: str | None = None
         self._t1 = self._t2 = 0.0
-        self._exchange = 0
+        self.exchange = 0
         self._question: Message | None = None
         self._offers: list[tuple[str, Message]] = []
         self._turn = 0
@@ -80,30 +84,33 @@ class Client:
             return
         now, chance = self._world.now, self._world.chance
         held = self.held()
-        if self.missing():
-            self._tries += 1
-            self.solicit()
-            self.plan(min(120.0, 2.0 * 2 ** min(self._tries, 6)) * chance.uniform(0.9, 1.1))
-        elif now >= self._t2:
+        if held and now >= self._t2:
             self.ask(MessageType.REBIND)
             left_s = min(self.holds[key].until for key in held) - now
             self.plan(max(2.5, left_s / 4))
-        elif now >= self._t1:
+        elif held and now >= self._t1:
             self.ask(MessageType.RENEW)
             self.plan(max(2.5, (self._t2 - now) / 3))
+        elif self.missing():
+            self._tries += 1
+            self.solicit()
+            self._sleep(min(70.0, 2.0 * 2 ** min(self._tries, 6)) * chance.uniform(0.9, 1.1))
         else:
             self._sleep()
 
-    def _sleep(self) -> None:
-        self._tries = 0
-        self.plan(max(0.5, self._t1 - self._world.now) + self._world.chance.uniform(0, 0.5))
+    def _sleep(self, at_most_s: float = 1e9) -> None:
+        """Wait for the next renewal, or less long if something is missing."""
+        if not self.missing():
+            self._tries = 0
+        t1_in_s = max(0.5, self._t1 - self._world.now) + self._world.chance.uniform(0, 0.5)
+        self.plan(min(at_most_s, t1_in_s) if self.holds else at_most_s)
 
     # -- what it says
 
     def solicit(self) -> None:
         self._offers = []
         self._say(MessageType.SOLICIT, None, self.missing(), {})
-        exchange = self._exchange
+        exchange = self.exchange
         self._world.at(self._world.now + COLLECTS_S, lambda: self._choose(exchange))
 
     def ask(self, type_: MessageType) -> None:
@@ -118,7 +125,7 @@ class Client:
             self._world.given_up(self, type_)
 
     def _choose(self, exchange: int) -> None:
-        if exchange != self._exchange or not self._offers or not self.is_on:
+        if exchange != self.exchange or not self._offers or not self.is_on:
             return
         name, offer = self._world.chance.choice(self._offers)
         told = {key: valid for _, key, valid in leases_in(offer) if valid}
@@ -127,15 +134,14 @@ class Client:
 
     def _say(self, type_: MessageType, server: str | None, codes: tuple[int, ...], keys: object) -> None:
         assert isinstance(keys, dict)
-        self._exchange = self._world.chance.getrandbits(24)
+        self.exchange = self._world.chance.getrandbits(24)
         options: list[Option] = [ClientId(self.duid)]
         if server is not None:
             options.append(ServerId(self._world.hosts[server].duid))
         for code in codes:
             inner = tuple(_option(key) for key in keys if ia_code_of(key) == code)
             options.append((IaNa if code == IaNa.code else IaPd)(1, 0, 0, inner))
-        self._question = Message(type_, self._exchange, tuple(options))
-        self.asked_at = self._world.now
+        self._question = Message(type_, self.exchange, tuple(options))
         self._world.ask(self, self._question, server)
 
     # -- what it hears
@@ -143,33 +149,37 @@ class Client:
     def hear(self, name: str, message: Message) -> None:
         """Take in an answer to what it asked last."""
         question = self._question
-        if question is None or message.transaction_id != self._exchange or not self.is_on:
+        if question is None or message.transaction_id != self.exchange or not self.is_on:
             return
         if message.type == MessageType.ADVERTISE:
             self._offers.append((name, message))
         elif message.type == MessageType.REPLY:
             self._question = None
-            self._exchange = -1
+            self.answered = self.exchange
             if question.type in (MessageType.REQUEST, MessageType.RENEW, MessageType.REBIND):
                 self._take(name, message, MessageType(question.type))
 
     def _take(self, name: str, message: Message, asked: MessageType) -> None:
         now = self._world.now
-        self.answered_at = now
         before = {key: self.holds[key] for key in self.held()}
         self._world.checks.client_hears(self, name, message, asked, before)
         for _, key, valid_s in leases_in(message):
             if valid_s:
                 self.holds[key] = Hold(now + valid_s, valid_s)
+                is_close = now - self.given_up_at.get(key, -1e9) < CLOSE_S
+                self.holds[key].is_void = is_close or key in self.declined
                 self._world.checks.in_hands(self, name, key)
             else:
                 self.holds.pop(key, None)
+        told = {key for _, key, _ in leases_in(message)}
         times = [(each.t1, each.t2) for each in message.options if isinstance(each, IaNa | IaPd) and each.t2]
         if times:
             self._server = name
-            self._t1, self._t2 = (now + min(each[at] for each in times) for at in (0, 1))
-        if not self.missing():
-            self._sleep()
+            self._t1, self._t2 = now + min(times)[0], now + min(t2 for _, t2 in times)
+        if any(key not in told for key in self.held()):
+            self._t1 = self._t2 = now  # something was not answered: somebody else may know better
+        elif self.holds:
+            self._sleep(70.0 if self.missing() else 1e9)
 
 
 def _option(key: int) -> IaAddress | IaPrefix:

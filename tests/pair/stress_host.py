@@ -112,7 +112,7 @@ class Host:
         assert self._steps[1] < STEPS_AT_ONCE_MAX, f"{self.name} never comes to rest"
         effects = self.node.handle(Now(1000.0 + self._world.now, self.utc()), events)
         self.wake = None if effects.wake is None else effects.wake - 1000.0
-        self._world.heard(self, events, effects)
+        self._world.heard(self, effects)
         self._outbox.put(effects)
         for line in effects.lines:
             if isinstance(line, Dial):

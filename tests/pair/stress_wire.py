@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from tandem.effects.events import Event, PartnerGone, PartnerOctets, PartnerUp
@@ -49,7 +50,7 @@ class Wire:
         self.latency_s = 0.01
         self.held: dict[str, bool] = {"a": False, "b": False}
         """Towards whom nothing arrives for the moment."""
-        self.watch: Callable[[str, int, bytes], None] = lambda to, number, octets: None
+        self.watch: Callable[[str, int, bytes], None] | None = None
 
     @property
     def is_cut(self) -> bool:
@@ -63,7 +64,7 @@ class Wire:
     def heal(self) -> None:
         self.held = {"a": False, "b": False}
         for name in NAMES:
-            self._at(self._now(), lambda name=name: self._drain(name))  # type: ignore[misc]
+            self._at(self._now(), partial(self._drain, name))
 
     def open(self) -> None:
         """Open a stream, dialed by a."""
@@ -130,7 +131,8 @@ class Wire:
                 self._push(other(to), stream, self._gone(to, stream, "the connection was reset"))
             return
         if isinstance(what, bytes):
-            self.watch(to, stream.numbers[to], what)
+            if self.watch is not None:
+                self.watch(to, stream.numbers[to], what)
             what = PartnerOctets(stream.numbers[to], what, self._utc(to))
         elif isinstance(what, PartnerGone):
             stream.is_open[to] = False

@@ -9,6 +9,7 @@ import functools
 import os
 import shutil
 import subprocess
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -24,9 +25,13 @@ PACKAGES = {
     "ip": "iproute2",
     "kea-dhcp6": "kea-dhcp6-server",
     "mount": "mount",
+    "perfdhcp": "kea-admin",
     "setpriv": "util-linux",
     "strace": "strace",
+    "tcpdump": "tcpdump",
+    "tshark": "tshark",
     "/lib/systemd/systemd-networkd": "systemd",
+    "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1": "libfaketime",
 }
 
 
@@ -40,6 +45,12 @@ def need_program(program: str) -> None:
     """Return if the program is installed."""
     if not shutil.which(program):
         _lacks(f"There is no {program}; Debian has it in the package {PACKAGES.get(program, program)}.")
+
+
+def need_file(path: str) -> None:
+    """Return if the file, which is no program, is installed."""
+    if not Path(path).exists():
+        _lacks(f"There is no {path}; Debian has it in the package {PACKAGES.get(path, path)}.")
 
 
 def need_namespaces() -> None:

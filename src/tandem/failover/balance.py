@@ -42,7 +42,8 @@ def moves(pool: Pool, secondary_percent: int) -> list[Move]:
 def _whole_parts(pool: Pool, gifts: Gifts, giver: Role, needed: int, slack: int) -> list[int]:
     """Choose aligned prefixes of the giver's space without a lease on record, together for about `needed` leases.
 
-    It may be up to `slack` more or less, so that few large ones will do. Large ones first, and from the pool's end, since leases are given out from its beginning.
+    It may be up to `slack` more or less, so that few large ones will do. Large ones first, and from the pool's end,
+    since leases are given out from its beginning.
     """
     first, last, length = pool.range
     part = gifts.bucket_octets
