@@ -23,7 +23,7 @@ given a STATE [new] [window=1]    begin anew: a alone, in that state and done wi
 starting a STATE [new]            the same, but still in STARTUP
 says STATE [communicated] [startup] [since=+9s]   that partner tells its state
 holds STATUS c1 [clt=+0s] [since=+0s] [until=+60s]    it has this on record for 2001:db8:1::1, of its own client
-tells STATUS c1 [clt=+9s] [since=+9s] [until=+99s]    that partner says this of it
+tells STATUS c1 [clt=+9s] [raw=+0s] [since=+9s] [until=+99s]    that partner says this of it
 accepts | rejects CODE            that partner answers the oldest BNDUPD that it has not answered
 says UPDDONE|POOLREQ|...          that partner sends such a message; UPDDONE answers the last question
 """
@@ -278,7 +278,8 @@ class Conversation:
         type_ = FailoverType.CONNECTREPLY if is_primary else FailoverType.CONNECT
         relationship = load(HERE / f"{self._file}.toml", server.name).settings.relationships[0]
         options = write_terms(relationship, type_, relationship.mclt_s, b"")
-        options = options.replace(*(write_options((fo.MaxUnackedBndupd(each),)) for each in (MAX_UNACKED, window)))
+        usual, wanted = (write_options((fo.MaxUnackedBndupd(each),)) for each in (MAX_UNACKED, window))
+        options = options.replace(usual, wanted)
         self._handle(server, PartnerUp(self._connections, ("campus",), "puppet", is_primary))
         self._puppet_sends(server, FailoverMessage(type_, 1, options))
 
@@ -306,10 +307,9 @@ class Conversation:
     def _do_holds(self, status: str, client: str, *words: str) -> None:
         server = self._servers[self._puppeteer]
         given = _times(words)
-        lease = Lease(
-            *(CONTESTED, BindingStatus[status.replace("-", "_")], duid_of(client), 1),
-            *(given.get("since", 0), given.get("clt", 0), given.get("until", 0), 60, 60, 30, 48, b""),
-        )
+        binding = BindingStatus[status.replace("-", "_")]
+        times = (given.get("since", 0), given.get("clt", 0), given.get("until", 0))
+        lease = Lease(CONTESTED, binding, duid_of(client), 1, *times, 60, 60, 30, 48, b"")
         assert server.table is not None
         server.keep([server.table.put(lease)])
 
@@ -337,7 +337,7 @@ class Conversation:
         binding = BindingStatus[status.replace("-", "_")]
         lease = LeaseUpdate(
             *(CONTESTED, 1, 30, 48, 60, 60, binding, given.get("since", 0)),
-            *(given.get("until", 0), given.get("clt", 0)),
+            *(given.get("until", 0), given.get("clt", 0), 0, given.get("raw", 0)),
         )
         server = self._servers[self._puppeteer]
         options = write_update(Update(duid_of(client), b"", (lease,)), self._utc(server))

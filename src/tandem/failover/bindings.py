@@ -19,6 +19,13 @@ def available_status(key: int) -> BindingStatus:
     return address_owner(key).available if ia_code_of(key) == IaNa.code else BindingStatus.FREE
 
 
+def stored_status(key: int, status: int) -> BindingStatus:
+    """Give the status under which an accepted one is kept: what ended is available, and addresses are their owner's."""
+    if status in ENDED or (status in AVAILABLE and ia_code_of(key) == IaNa.code):
+        return available_status(key)
+    return BindingStatus(status)
+
+
 def lease_update(lease: Lease) -> LeaseUpdate:
     """Give what a partner is told of a lease."""
     is_timed = lease.status in TIMED  # only they come with a time of that (RFC 8156 7.4)
@@ -53,9 +60,7 @@ def accepted(mine: Lease | None, theirs: LeaseUpdate, update: Update, now_utc: i
     When this server heard the client is what its own clock said: a time that is yet to come is not believed.
     """
     known = mine or Lease(theirs.key, theirs.status, b"", 0, 0, 0, 0, 0, 0, 0, 0, b"")
-    status = BindingStatus(theirs.status)
-    if status in ENDED or (status in AVAILABLE and ia_code_of(theirs.key) == IaNa.code):
-        status = available_status(theirs.key)
+    status = stored_status(theirs.key, theirs.status)
     goes_on = known.status == status == BindingStatus.ACTIVE and known.duid == update.duid
     client = write_option(ClientData.code, update.details) if update.details else b""
     return Lease(
@@ -65,7 +70,7 @@ def accepted(mine: Lease | None, theirs: LeaseUpdate, update: Update, now_utc: i
         iaid=theirs.iaid,
         start_time_of_state=theirs.start_time_of_state,
         client_last_transaction_time=max(known.client_last_transaction_time, min(theirs.partner_raw_clt_time, now_utc)),
-        state_expiration_time=theirs.state_expiration_time or known.state_expiration_time,
+        state_expiration_time=theirs.state_expiration_time if status in TIMED else theirs.start_time_of_state,
         preferred_s=theirs.preferred_s,
         valid_s=theirs.valid_s,
         t1_s=theirs.t1_s,
@@ -81,9 +86,14 @@ def accepted(mine: Lease | None, theirs: LeaseUpdate, update: Update, now_utc: i
 def acknowledged(lease: Lease, partner_lifetime_sent: int) -> Lease:
     """Give the lease as it is once the partner has accepted all that it says (RFC 8156 7.7)."""
     if lease.status == BindingStatus.ACTIVE:
-        return lease._replace(owes_partner=False, acked_partner_lifetime=partner_lifetime_sent)
+        return lease._replace(owes_partner=False, acked_partner_lifetime=believed(lease, partner_lifetime_sent))
     status = available_status(lease.key) if lease.status in ENDED else lease.status
     return lease._replace(owes_partner=False, status=status)
+
+
+def believed(sent: Lease, echoed: int) -> int:
+    """Give the partner-lifetime that an answer acknowledges: never more than was sent."""
+    return min(echoed, lease_update(sent).partner_lifetime)
 
 
 def split_details(details: bytes) -> tuple[bytes, bytes]:

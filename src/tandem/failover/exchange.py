@@ -14,7 +14,7 @@ from tandem.failover.updates import Updates
 from tandem.failover.verdict import Verdict, judge
 from tandem.lease.lease import BindingStatus, Lease
 from tandem.lease.pool import Pool
-from tandem.lease.space import Role
+from tandem.lease.space import Role, interval_of
 from tandem.lease.table import LeaseTable
 from tandem.wire.binding import (
     LeaseUpdate,
@@ -146,6 +146,8 @@ class Exchange:
         elif len(theirs.details) + len(update.details) > DETAILS_OCTETS_MAX:
             text = f"more than {DETAILS_OCTETS_MAX} octets are said of it that are not known here"
             verdict = Verdict(FailoverStatus.CONFIGURATION_CONFLICT, text)
+        elif pool is not None and not _fits(pool, key):
+            verdict = Verdict(FailoverStatus.CONFIGURATION_CONFLICT, "the pool here does not give out such leases")
         elif pool is not None and pool.gifts is not None and key & 0xFF < pool.range.length:
             verdict = self._decide_on_gift(mine, pool, theirs, effects)
         else:
@@ -198,7 +200,7 @@ class Exchange:
         for pool in self._table.pools():
             withheld = self.fingerprint.withheld
             is_common = withheld is None or not withheld.touches(pool.range.first, pool.range.last)
-            if not is_common or self._table.relationship_of(pool.range.first << 8) != self.relationship.name:
+            if not is_common or self._table.relationship_of(pool.first_key) != self.relationship.name:
                 continue
             for move in balance.moves(pool, self.relationship.secondary_share_percent):
                 lease = balance.give(self._table, move, now.utc)
@@ -230,7 +232,7 @@ class Exchange:
     def _tell_gifts_again(self) -> None:
         """Have the secondary told of all that was given or taken back, since an answer may have been lost."""
         for pool in self._table.pools():
-            if pool.gifts is not None and self._table.relationship_of(pool.range.first << 8) == self.relationship.name:
+            if pool.gifts is not None and self._table.relationship_of(pool.first_key) == self.relationship.name:
                 for key in pool.gifts.aggregates:
                     lease = self._table.get(key)
                     if lease is not None and not lease.owes_partner:
@@ -241,3 +243,14 @@ class Exchange:
 def _nobodys(lease: Lease) -> Update:
     update = LeaseUpdate(lease.key, 0, 0, 0, 0, 0, lease.status, lease.start_time_of_state)
     return Update(b"", b"", (update,))
+
+
+def _fits(pool: Pool, key: int) -> bool:
+    """Say whether a lease that begins in a pool can be one of it, part of what is shared, or reserved in it."""
+    first, last = interval_of(key)
+    if pool.holes.touches(first, last):
+        return True
+    length = key & 0xFF
+    return length == pool.range.length or (
+        pool.gifts is not None and length < pool.range.length and last <= pool.range.last
+    )

@@ -16,6 +16,7 @@ VERSION = (1, 0)
 MCLT_MIN_S = 30
 ENTERPRISE = 32473
 """The number that RFC 5612 keeps for examples: what is in these options only another Tandem looks for."""
+REASON_MAX = 200
 DIGEST, DETAILS = 1, 2
 """Suboptions: a digest of all that a server serves, and that in detail."""
 
@@ -58,7 +59,7 @@ def write_terms(relationship: Relationship, type_: FailoverType, mclt_s: int, di
 
 def write_status(code: FailoverStatus, reason: str) -> bytes:
     """Give the options of a CONNECTREPLY that refuses, or of a DISCONNECT."""
-    return write_options((Status(code, reason),))
+    return write_options((Status(code, reason[:REASON_MAX]),))
 
 
 def read_status(message: FailoverMessage) -> Status | None:

@@ -75,7 +75,7 @@ def _code(code: int) -> str:
 
 def _shares(endpoint: Endpoint) -> Any:
     for pool in endpoint.table.pools():
-        if endpoint.table.relationship_of(pool.range.first << 8) == endpoint.relationship.name and pool.gifts:
+        if endpoint.table.relationship_of(pool.first_key) == endpoint.relationship.name and pool.gifts:
             yield {
                 "pool": show_key(pool.range.first << 8 | pool.range.length),
                 "primary": pool.gifts.available(Role.PRIMARY),
@@ -94,7 +94,7 @@ def partner_down(endpoint: Endpoint, now: Moment, arguments: Arguments, effects:
     in_use = sum(
         pool.in_use
         for pool in endpoint.table.pools()
-        if endpoint.table.relationship_of(pool.range.first << 8) == endpoint.relationship.name
+        if endpoint.table.relationship_of(pool.first_key) == endpoint.relationship.name
     )
     found = {
         "state": endpoint.machine.record.state.words,

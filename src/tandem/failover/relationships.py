@@ -21,10 +21,12 @@ from tandem.lease.change import Fact, Put
 from tandem.lease.table import LeaseTable
 from tandem.wire.failover import FailoverMessage, FailoverType, read_failover_message
 from tandem.wire.failover_options import FailoverStatus
+from tandem.wire.option import TooLong
 from tandem.wire.reader import WireError
 
 PartnerEvent = PartnerUp | PartnerOctets | PartnerGone | ConnectionFailed | Shutdown
 STRANGERS_MAX = 16
+NAME_SHOWN = 40
 REASONS = {
     "disk": "its disk takes nothing",
     "clock": "its clock is behind the newest lease on record",
@@ -190,7 +192,7 @@ class Relationships:
                 return
             try:
                 endpoint.take(now, read_failover_message(frame), event.received_utc, effects)
-            except WireError as error:
+            except (WireError, TooLong) as error:
                 why = f"the partner sent what cannot be read: {error}"
                 effects.note("partner-garbled", "error", relationship=endpoint.relationship.name, why=str(error))
                 endpoint.hang_up(now, effects, why, _goodbye(why))
@@ -214,7 +216,8 @@ class Relationships:
             name = candidates[0]
         endpoint = self._endpoints.get(name) if name in candidates and name is not None else None
         if endpoint is None:
-            self._refuse(session, message, f"there is no relationship {name!r} with this partner here", effects)
+            shown = repr(name[:NAME_SHOWN]) if name else "without a name"
+            self._refuse(session, message, f"there is no relationship {shown} with this partner here", effects)
             return None
         self._by_connection[session.connection] = endpoint
         endpoint.accept(now, session, message, received_utc, effects)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from tandem.effects.effects import Effects
 from tandem.effects.now import Moment
-from tandem.failover.bindings import acknowledged, client_update
+from tandem.failover.bindings import acknowledged, believed, client_update
 from tandem.failover.session import Session
 from tandem.lease.lease import CONTENT_AT, BindingStatus, Lease, unpack
 from tandem.lease.table import LeaseTable
@@ -211,7 +211,7 @@ class Updates:
         else:  # it changed since; if it is still the same binding, the partner knows at least so much of it
             sent = unpack(key, record)
             goes_on = lease.status == sent.status == BindingStatus.ACTIVE and lease.duid == sent.duid
-            after = lease._replace(acked_partner_lifetime=partner_lifetime_sent) if goes_on else lease
+            after = lease._replace(acked_partner_lifetime=believed(sent, partner_lifetime_sent)) if goes_on else lease
             if lease.owes_partner:
                 self._pending[key] = None
         if after != lease:

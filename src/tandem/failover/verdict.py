@@ -9,7 +9,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
-from tandem.lease.lease import BindingStatus, Lease
+from tandem.failover.bindings import stored_status
+from tandem.lease.lease import TIMED, BindingStatus, Lease
 from tandem.lease.space import Role
 from tandem.wire.binding import LeaseUpdate
 from tandem.wire.failover_options import FailoverStatus
@@ -36,6 +37,8 @@ class Verdict(NamedTuple):
 
 
 B = BindingStatus
+HEARD = (B.ACTIVE, B.EXPIRED, B.RELEASED)
+"""Of a lease with one of these it counts when its client was heard; of others also when they became so."""
 COLUMNS = (B.ACTIVE, B.EXPIRED, B.RELEASED, B.FREE, B.FREE_BACKUP, B.RESET, B.ABANDONED)
 ACCEPT_ALL = dict.fromkeys(COLUMNS, Rule.ACCEPT)
 FIGURE_4: dict[BindingStatus, dict[BindingStatus, Rule]] = {
@@ -71,7 +74,7 @@ def judge(mine: Lease | None, theirs: LeaseUpdate, duid: bytes, role: Role, now_
         case Rule.ACCEPT:
             return ACCEPTED if later else outdated
         case Rule.IF_OVER_HERE:
-            return ACCEPTED if now_utc > mine.state_expiration_time else outdated
+            return ACCEPTED if later and now_utc > mine.state_expiration_time else outdated
         case Rule.IF_HEARD_SINCE:
             return ACCEPTED if theirs.client_last_transaction_time > mine.start_time_of_state else outdated
         case Rule.CLIENTS:
@@ -83,13 +86,23 @@ def judge(mine: Lease | None, theirs: LeaseUpdate, duid: bytes, role: Role, now_
 
 
 def says_the_same(mine: Lease, theirs: LeaseUpdate, duid: bytes) -> bool:
-    """Say whether an update repeats what is on record."""
+    """Say whether an update repeats what is on record, as what it was stored as."""
     return (
-        (mine.status, mine.iaid, mine.start_time_of_state, mine.state_expiration_time)
-        == (theirs.status, theirs.iaid, theirs.start_time_of_state, theirs.state_expiration_time)
-        and mine.duid == duid
-        and mine.partner_raw_clt_time == theirs.client_last_transaction_time
+        (mine.status, mine.iaid, mine.start_time_of_state, _ends(mine))
+        == (stored_status(theirs.key, theirs.status), theirs.iaid, theirs.start_time_of_state, _ends(theirs))
+        and duid in (mine.duid, b"")
+        and theirs.client_last_transaction_time in (mine.partner_raw_clt_time, 0)
     )
+
+
+def _ends(version: Lease | LeaseUpdate) -> int:
+    """Give when a status ends by itself, 0 if it does not."""
+    return version.state_expiration_time if version.status in TIMED else 0
+
+
+def _time(version: Lease | LeaseUpdate, heard: int) -> int:
+    """Give the time that counts for a version whose client was last heard then (RFC 8156 7.5.4)."""
+    return heard if version.status in HEARD else max(heard, version.start_time_of_state)
 
 
 def is_later(theirs: LeaseUpdate, mine: Lease, role: Role) -> bool:
@@ -106,15 +119,15 @@ def is_later(theirs: LeaseUpdate, mine: Lease, role: Role) -> bool:
             return True
         if ours_there <= ours_here and theirs_there <= theirs_here:
             return False
-        apart_s = max(ours_there, theirs_there) - max(ours_here, theirs_here)
+        apart_s = _time(theirs, max(ours_there, theirs_there)) - _time(mine, max(ours_here, theirs_here))
         if abs(apart_s) > SAME_TIME_S:
             return apart_s > 0
-        if theirs.state_expiration_time != mine.state_expiration_time:
-            return theirs.state_expiration_time > mine.state_expiration_time
+        if _ends(theirs) != _ends(mine):
+            return _ends(theirs) > _ends(mine)
     if theirs.start_time_of_state != mine.start_time_of_state:
         return theirs.start_time_of_state > mine.start_time_of_state
-    if theirs.state_expiration_time != mine.state_expiration_time:
-        return theirs.state_expiration_time > mine.state_expiration_time
+    if _ends(theirs) != _ends(mine):
+        return _ends(theirs) > _ends(mine)
     return role is Role.SECONDARY
 
 

@@ -88,11 +88,12 @@ class Lease(NamedTuple):
         return ia_code_of(self.key)
 
     def ended(self, status: BindingStatus, now_utc: int, until: int) -> Lease:
-        """Give the lease as it is once its client has it no more; the new status may itself end, `until` then."""
+        """Give the lease as it is once its client has it no more; a status that itself ends does so at `until`."""
+        start = self.next_start_time(now_utc)
         return self._replace(
             status=status,
-            start_time_of_state=self.next_start_time(now_utc),
-            state_expiration_time=until,
+            start_time_of_state=start,
+            state_expiration_time=until if status in TIMED else start,
             acked_partner_lifetime=0,
         )
 

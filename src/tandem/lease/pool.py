@@ -67,6 +67,11 @@ class Pool:
         self.size = range_.size - sum(_overlap(range_, hole) for hole in holes.intervals())
         """How many leases the pool can have at once."""
 
+    @property
+    def first_key(self) -> int:
+        """The key of the pool's first lease."""
+        return self.range.first << 8 | self.range.length
+
     def holds(self, key: int) -> bool:
         """Say whether the key is one of this pool's leases and may be given to anybody who asks."""
         address, (first, last, length) = key >> 8, self.range

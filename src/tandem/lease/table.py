@@ -36,6 +36,7 @@ class LeaseTable:
         self._pools: list[Pool] = []
         self._pool_firsts: list[int] = []
         self._territories: list[tuple[Interval, str]] = []
+        self._territory_firsts: list[int] = []
         self._owing: dict[str, dict[int, None]] = {}
         self.newest_time = 0
         """The latest client-last-transaction-time of any lease, in UTC seconds."""
@@ -68,10 +69,12 @@ class LeaseTable:
         return self._owing.get(relationship, {})
 
     def relationship_of(self, key: int) -> str | None:
-        """Say in which relationship the lease is shared with a partner, None if in none."""
-        first = key >> 8
-        at = bisect_right(self._territories, first, key=lambda each: each[0][0]) - 1
-        if at >= 0 and first <= self._territories[at][0][1]:
+        """Say in which relationship all of the lease is shared with a partner, None if in none."""
+        if not self._territories:
+            return None
+        first, last = interval_of(key)
+        at = bisect_right(self._territory_firsts, first) - 1
+        if at >= 0 and last <= self._territories[at][0][1]:
             return self._territories[at][1]
         return None
 
@@ -204,6 +207,7 @@ class LeaseTable:
     def use_territories(self, territories: Iterable[tuple[Interval, str]]) -> None:
         """Say which space is shared with a partner, in which relationship."""
         self._territories = sorted(territories)
+        self._territory_firsts = [first for (first, _), _ in self._territories]
         self._owing = {}
         for key, record in self._records.items() if self._territories else ():
             if record[0]:

@@ -226,10 +226,10 @@ class Partners:
         if not lines or self._handshakes >= HANDSHAKES_MAX or self._is_stopping:
             wire.transport.abort()  # RFC 8156 6.1: no relationship with whoever this is
             return
+        self._handshakes += 1
         self._begin(self._admit(wire, lines, peer))
 
     async def _admit(self, wire: Wire, lines: list[PartnerLine], peer: str) -> None:
-        self._handshakes += 1
         try:
             async with asyncio.timeout(HANDSHAKE_S):
                 lines = await self._secure_accepted(wire, lines)

@@ -23,6 +23,9 @@ IA_ADDRESS_OPTION = Struct("!HH16sII")
 IA_PREFIX_OPTION = Struct("!HHIIB16s")
 IA_OPTION = Struct("!HHIII")
 STATUS_HEADER = Struct("!H")
+LEASES_MAX = 128
+"""Leases in one update; a client holds fewer, and an answer about so many fits into a message."""
+TEXT_MAX = 200
 
 
 class MissingInformation(WireError):
@@ -144,9 +147,11 @@ def read_update(data: bytes) -> Update:
         if option == ClientId.code:
             duid = data[body:to]
         elif option in (IaNa.code, IaPd.code):
-            leases += _read_ia(data, body, to, base)
+            leases += _read_ia(data, option, body, to, base)
         elif option not in (fo.BaseTime.code, Status.code):
             details.append(data[body - 4 : to])
+    if len(leases) > LEASES_MAX:
+        raise MissingInformation(f"more than {LEASES_MAX} leases in one update cannot be taken over")
     if not duid or base is None or not leases:
         raise MissingInformation("an update of a client needs its identifier, a base time and a lease")
     if len(duid) > DUID_OCTETS_MAX:
@@ -154,12 +159,13 @@ def read_update(data: bytes) -> Update:
     return Update(duid, b"".join(details), tuple(leases))
 
 
-def _read_ia(data: bytes, start: int, end: int, base: int | None) -> Iterator[LeaseUpdate]:
+def _read_ia(data: bytes, kind: int, start: int, end: int, base: int | None) -> Iterator[LeaseUpdate]:
+    wanted = IaAddress.code if kind == IaNa.code else IaPrefix.code
     if start + IA_HEADER.size > end:
         raise WireError("an identity association is cut off")
     header = IA_HEADER.unpack_from(data, start)
     for code, body, to in index_options(data, start + IA_HEADER.size, end):
-        if code in (IaAddress.code, IaPrefix.code):
+        if code == wanted:
             yield _read_lease(data, code, body, to, header, base)
 
 
@@ -190,7 +196,7 @@ def _read_lease(
             found[option] = data[body]
         elif option in TIME_CODES:
             found[option] = _read_u32(data, body, to)
-        elif option not in (fo.BaseTime.code, Status.code):
+        elif option not in (fo.BaseTime.code, Status.code, ClientData.code):
             details.append(data[body - 4 : to])
     status = found.get(fo.Binding.code)
     if status is None or fo.StartTimeOfState.code not in found:
@@ -243,7 +249,11 @@ def write_rejection(data: bytes, code: int, text: str) -> bytes:
     for option, start, end in index_options(data, 0, len(data)):
         if option == ClientData.code:
             inner = index_options(data, start, end)
-            client = b"".join(data[body - 4 : to] for each, body, to in inner if each == ClientId.code)
+            client = b"".join(
+                data[body - 4 : to]
+                for each, body, to in inner
+                if each == ClientId.code and to - body <= DUID_OCTETS_MAX
+            )
             return write_option(ClientData.code, client + status)
         if option == IaPrefix.code and start + IA_PREFIX.size <= end:
             return write_option(IaPrefix.code, data[start : start + IA_PREFIX.size] + status)
@@ -251,7 +261,7 @@ def write_rejection(data: bytes, code: int, text: str) -> bytes:
 
 
 def _status_option(code: int, text: str) -> bytes:
-    return write_option(Status.code, Status(code, text).body())
+    return write_option(Status.code, Status(code, text[:TEXT_MAX]).body())
 
 
 def _verdict_options(lease: LeaseUpdate, verdict: LeaseVerdict) -> bytes:
