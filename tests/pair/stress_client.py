@@ -69,6 +69,11 @@ class Client:
         turn = self._turn
         self._world.at(self._world.now + delay_s, lambda: self._step() if turn == self._turn else None)
 
+    @property
+    def waits(self) -> bool:
+        """Whether it still may hear the answer to what it asked last."""
+        return self._question is not None
+
     def held(self) -> list[int]:
         """Give the leases in its hands now."""
         now = self._world.now
@@ -155,7 +160,6 @@ class Client:
             self._offers.append((name, message))
         elif message.type == MessageType.REPLY:
             self._question = None
-            self.answered = self.exchange
             if question.type in (MessageType.REQUEST, MessageType.RENEW, MessageType.REBIND):
                 self._take(name, message, MessageType(question.type))
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tandem.lease.lease import BindingStatus, Lease
+from tandem.lease.lease import Lease
 from tandem.lease.pool import Pool
 from tandem.lease.space import Gifts, Role, interval_of
 from tandem.lease.table import LeaseTable
@@ -83,9 +83,3 @@ def inside(table: LeaseTable, pool: Pool, key: int) -> list[int]:
     if any(gifts.records[at : to + 1]):
         found += [each for each in table.keys_in(first, last) if each & 0xFF == pool.range.length]
     return found
-
-
-def is_wholly_available(table: LeaseTable, keys: list[int]) -> bool:
-    """Say whether no client has, or had until just now, any of these leases."""
-    available = (BindingStatus.FREE, BindingStatus.FREE_BACKUP)
-    return all(lease is None or lease.status in available for lease in map(table.get, keys))

@@ -6,7 +6,7 @@ from tandem.effects.effects import Effects
 from tandem.effects.now import Moment
 from tandem.effects.settings import Relationship
 from tandem.failover import balance
-from tandem.failover.bindings import accepted
+from tandem.failover.bindings import AVAILABLE, accepted
 from tandem.failover.fingerprint import Fingerprint
 from tandem.failover.session import Session
 from tandem.failover.states import State
@@ -73,11 +73,11 @@ class Exchange:
         """Hear of a new state: in NORMAL the shares of the prefixes are looked after (8.8)."""
         is_normal = state is State.NORMAL
         is_primary = self.relationship.role is Role.PRIMARY
+        if is_normal:
+            self._tell_gifts_again()
         # The secondary asks as soon as it has told all that it gave out; until then the counts are not right.
         self._balance_at = now.mono + BALANCE_EVERY_S if is_normal and is_primary else None
         self._asks_for_pools = is_normal and not is_primary
-        if is_normal and is_primary:
-            self._tell_gifts_again()
 
     def pump(self, now: Moment, session: Session, state: State, partner: State | None, effects: Effects) -> bool:
         """Send what is due; say whether there is more to do right away."""
@@ -164,7 +164,10 @@ class Exchange:
         return LeaseVerdict(key, verdict.code, verdict.reason)
 
     def _decide_on_gift(self, mine: Lease | None, pool: Pool, theirs: LeaseUpdate, effects: Effects) -> Verdict:
-        """Decide on a large prefix that is to change hands: all of it must be available (RFC 8156 4.2.2)."""
+        """Decide on a large prefix that is to change hands: all of it must be available (RFC 8156 4.2.2).
+
+        What is on record inside stands if it is newer. A lease of a client does so only if the partner knows of it.
+        """
         if theirs.status not in (BindingStatus.FREE, BindingStatus.FREE_BACKUP):
             return Verdict(FailoverStatus.CONFIGURATION_CONFLICT, "no client has so short a prefix here")
         if mine is not None and mine.start_time_of_state > theirs.start_time_of_state:
@@ -172,12 +175,14 @@ class Exchange:
         assert pool.gifts is not None
         if theirs.status == BindingStatus.FREE and not pool.gifts.touches_given(theirs.key):
             return Verdict()  # nothing in it was the secondary's
-        if mine is not None and mine.status == theirs.status:
+        if mine is not None and mine.start_time_of_state == theirs.start_time_of_state:
             return Verdict()
-        inner = balance.inside(self._table, pool, theirs.key)
-        if not balance.is_wholly_available(self._table, inner):
-            return Verdict(FailoverStatus.OUTDATED_BINDING_INFORMATION, "a client has a prefix in it")
-        effects.commit += [self._table.forget(key) for key in inner]
+        inner = [lease for key in balance.inside(self._table, pool, theirs.key) if (lease := self._table.get(key))]
+        newer = [lease for lease in inner if lease.start_time_of_state > theirs.start_time_of_state]
+        for lease in inner:
+            if lease.status not in AVAILABLE and (lease.owes_partner or lease not in newer):
+                return Verdict(FailoverStatus.OUTDATED_BINDING_INFORMATION, "a client has a prefix in it")
+        effects.commit += [self._table.forget(lease.key) for lease in inner if lease not in newer]
         return Verdict()
 
     def _answered(self, now: Moment, message: FailoverMessage, effects: Effects) -> None:
@@ -230,7 +235,7 @@ class Exchange:
         return balance.inside(self._table, pool, key) if pool is not None else []
 
     def _tell_gifts_again(self) -> None:
-        """Have the secondary told of all that was given or taken back, since an answer may have been lost."""
+        """Have the partner told of all that was given or taken back, since an answer may have been lost."""
         for pool in self._table.pools():
             if pool.gifts is not None and self._table.relationship_of(pool.first_key) == self.relationship.name:
                 for key in pool.gifts.aggregates:

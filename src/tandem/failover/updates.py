@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from heapq import heappop, heappush
+from itertools import chain
 from typing import NamedTuple
 
 from tandem.effects.effects import Effects
@@ -81,7 +82,8 @@ class Updates:
     def connected(self) -> None:
         """Begin anew on a new connection: all that is owed is to be sent."""
         self.disconnected()
-        self._pending = dict(self._table.owing(self._relationship))
+        owing = self._table.owing(self._relationship)
+        self._pending = {**{key: None for key in self._gifts() if key in owing}, **owing}
 
     def disconnected(self) -> None:
         """Forget what was on its way: nobody knows whether it arrived."""
@@ -105,10 +107,19 @@ class Updates:
     def asked(self, transaction_id: int, everything: bool) -> None:
         """Begin to answer an UPDREQ or UPDREQALL, from what there is to say now (RFC 8156 5.3.5, 5.3.6)."""
         keys = self._table.keys() if everything else list(self._table.owing(self._relationship))
-        self._asked_for = iter(keys)
+        self._asked_for = chain(self._gifts(), keys)
         self._asked_id = transaction_id
         self._asked_everything = everything
         self._awaited = set(self._in_flight)
+
+    def _gifts(self) -> list[int]:
+        """Give the large prefixes that changed hands: they are told before the leases in them."""
+        return [
+            key
+            for pool in self._table.pools()
+            if pool.gifts is not None and self._table.relationship_of(pool.first_key) == self._relationship
+            for key in pool.gifts.aggregates
+        ]
 
     def send(self, now: Moment, session: Session, effects: Effects, live: bool) -> bool:
         """Send what the partner has room for; with `live` not only what it asked for. Say whether more waits."""

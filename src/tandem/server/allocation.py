@@ -50,6 +50,23 @@ class Allocator:
             if lease.iaid == ia.iaid and lease.ia_code == ia.code and is_held(lease, client.now.lapse_utc)
         ]
 
+    def may_resume(self, client: Client, ia: Ia, taken: Collection[int]) -> bool:
+        """Say whether the client names a lease that is over here, but still its.
+
+        The partner may have extended it, and nobody else can have it before the partner has acknowledged its end
+        (RFC 8156 8.8.1, 8.9.1).
+        """
+        if client.rules.share is None or client.rules.serve is Serve.RENEW_OF_KNOWN or client.place is None:
+            return False
+        for key in ia.asked:
+            lease = self._table.get(key)
+            if lease is None or (lease.duid, lease.iaid) != (client.duid, ia.iaid):
+                continue
+            is_reserved = client.reservation is not None and key in client.reservation.keys
+            if (is_reserved or self._open_home(client.place, key)) and self.is_free(client, key, taken):
+                return True
+        return False
+
     def choose(self, client: Client, ia: Ia, taken: Collection[int]) -> list[Choice] | Refusal:
         """Choose leases for an identity association; `taken` are what others of the same message were given.
 

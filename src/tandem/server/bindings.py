@@ -9,6 +9,7 @@ from typing import NamedTuple
 from tandem.effects.rules import Serve
 from tandem.lease.lease import FOREVER, BindingStatus, Lease, is_held
 from tandem.lease.promise import Lifetimes, promise
+from tandem.lease.share import ENDED
 from tandem.server.allocation import Allocator, Choice, Refusal
 from tandem.server.client import Client
 from tandem.server.places import Home
@@ -70,9 +71,10 @@ def extend(allocator: Allocator, client: Client, ia: Ia, taken: set[int], may_cr
     client's, get lifetimes of 0.
     """
     held = allocator.held_by(client, ia)
-    if not held and _is_left_to_partner(allocator, client, ia):
+    resumes = not held and allocator.may_resume(client, ia, taken)
+    if not held and not resumes and _is_left_to_partner(allocator, client, ia):
         return Decision(ia, reason="nothing is known of it here, but the partner may know it", left_to_partner=True)
-    if not held and not may_create:
+    if not held and not may_create and not resumes:
         off_link = _gone(client, (key for key in ia.asked if not _fits_link(client, key)))
         status = StatusCode.SUCCESS if off_link else StatusCode.NO_BINDING
         return Decision(ia, off_link, status, "no binding, and none is made for this message")
@@ -154,6 +156,8 @@ def _may_be_partners(allocator: Allocator, client: Client, key: int) -> bool:
     lease = allocator.lease(key)
     if lease is not None and lease.duid != client.duid and is_held(lease, client.now.lapse_utc):
         return False
+    if lease is not None and lease.duid == client.duid and lease.status in ENDED:
+        return True
     return share.may_be_partners(key, lease)
 
 
