@@ -69,7 +69,7 @@ def give(table: LeaseTable, move: Move, now_utc: int) -> Lease:
     """Give the record of a prefix that changes hands at that time."""
     before = table.get(move.key)
     start = before.next_start_time(now_utc) if before is not None else now_utc
-    return Lease(move.key, move.to.available, b"", 0, start, 0, 0, 0, 0, 0, 0, b"")
+    return Lease(move.key, move.to.available, b"", 0, start, 0, start, 0, 0, 0, 0, b"")
 
 
 def inside(table: LeaseTable, pool: Pool, key: int) -> list[int]:

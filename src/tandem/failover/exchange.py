@@ -226,8 +226,7 @@ class Exchange:
         lease, pool = self._table.get(key), self._table.pool_of(key)
         is_gift = pool is not None and key & 0xFF < pool.range.length and self.relationship.role is Role.PRIMARY
         if lease is not None and is_gift and lease.status == BindingStatus.FREE_BACKUP:
-            kept = lease._replace(status=BindingStatus.FREE, start_time_of_state=lease.next_start_time(now.utc))
-            effects.commit.append(self._table.change(kept))
+            effects.commit.append(self._table.change(lease.ended(BindingStatus.FREE, now.utc, 0)))
             self.updates.changed(key)
 
     def _inside(self, key: int) -> list[int]:
