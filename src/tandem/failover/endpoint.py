@@ -145,6 +145,7 @@ class Endpoint:
 
     def connected(self, now: Moment, connection: int, peer: str, effects: Effects) -> None:
         """Begin a connection that this server, the primary, opened (6.1.1)."""
+        self._dial_at = now.mono
         if self.session is not None:
             effects.lines.append(Hangup(connection))
             return

@@ -28,6 +28,8 @@ ANCILLARY_MAX = socket.CMSG_SPACE(PKTINFO.size)
 UNSPECIFIED = bytes(16)
 RTMGRP_LINK = 0x1
 RTMGRP_IPV6_IFADDR = 0x100
+INTERFACES = Path("/sys/class/net")
+DOWN = ("down", "lowerlayerdown", "notpresent", "dormant")
 IF_INET6 = Path("/proc/net/if_inet6")
 
 
@@ -63,7 +65,7 @@ class Doors:
     def serve(self, names: Iterable[str]) -> Mapping[int, tuple[str, tuple[int, ...]]]:
         """Open doors for those of these interfaces that are there, close those of all others.
 
-        Gives the interfaces that are served: names and addresses by index.
+        Gives the interfaces that are served, and are not down: names and addresses by index.
         """
         wanted = set(names)
         present = {index: name for index, name in socket.if_nameindex() if name in wanted}
@@ -76,7 +78,11 @@ class Doors:
                 self._open_interface(index, name)
         served = {door.interface for door in self._doors.values()}
         addresses = _addresses_by_interface()
-        return {index: (name, addresses.get(index, ())) for index, name in present.items() if index in served}
+        return {
+            index: (name, addresses.get(index, ()))
+            for index, name in present.items()
+            if index in served and _is_up(name)
+        }
 
     def receive(self, number: int) -> list[Datagram]:
         """Take what waits at a door, at most BATCH_MAX datagrams."""
@@ -165,6 +171,14 @@ def _widen(opened: socket.socket) -> None:
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
     with contextlib.suppress(OSError):
         opened.setsockopt(socket.SOL_SOCKET, getattr(socket, "SO_RCVBUFFORCE", 33), RECEIVE_BUFFER)
+
+
+def _is_up(name: str) -> bool:
+    """Say whether an interface can carry anything, as far as the system knows."""
+    try:
+        return (INTERFACES / name / "operstate").read_text().strip() not in DOWN
+    except OSError:
+        return True
 
 
 def _addresses_by_interface() -> dict[int, tuple[int, ...]]:
