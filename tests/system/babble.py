@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from system.pair import KEEPALIVE_S, MCLT_S, PARTNER_ADDRESS, PARTNER_PORT, Pair
+from system.partners import KEEPALIVE_S, MCLT_S, PARTNER_ADDRESS, PARTNER_PORT, Pair
 from tandem.sim.client import SimClient
 from tandem.wire import failover_options as fo
 from tandem.wire.failover import FailoverMessage, FailoverType, stamp, write_starttls

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from system.net import Host
-from system.pair import COMPARED
+from system.partners import COMPARED
 from tandem.lease.lease import key_of, show_key
 from tandem.sim.client import SimClient
 from tandem.wire.message import Message, MessageType, read_message

@@ -15,7 +15,7 @@ import pytest
 
 from system.babble import talkers
 from system.needs import need_file, need_namespaces, need_program
-from system.pair import CLIENTS_INTERFACE, KEEPALIVE_S, MCLT_S, Member, Pair, Settings, pair_of
+from system.partners import CLIENTS_INTERFACE, KEEPALIVE_S, MCLT_S, Member, Pair, Settings, pair_of
 from system.servers import INTERFACE
 from system.street import Answer, Ledger, Street, leases_of
 from tandem.sim.client import SimClient

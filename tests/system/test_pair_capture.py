@@ -12,7 +12,7 @@ import pytest
 from system.capture import IA_ADDRESS, IA_PREFIX
 from system.needs import need_namespaces, need_program
 from system.net import until
-from system.pair import CLIENTS_INTERFACE, SYNC, Pair, Settings, pair_of
+from system.partners import CLIENTS_INTERFACE, SYNC, Pair, Settings, pair_of
 from system.street import Ledger, Street
 from tandem.wire.failover import FailoverType
 

@@ -13,7 +13,7 @@ from system.capture import DHCP_AT, ETH_P_ALL, ETHERTYPE_AT, UDP_AT, Capture, Ki
 from system.clients import CLIENTS, HOME, WAN, Client, Dhclient, Dhcpcd, Networkd, Want, WideClient
 from system.needs import need_namespaces, need_program
 from system.net import Host, until
-from system.pair import CLIENTS_INTERFACE, Pair, Settings, pair_of
+from system.partners import CLIENTS_INTERFACE, Pair, Settings, pair_of
 from system.servers import RENEW_TIMER_S, VALID_LIFETIME_S
 from system.street import CLIENT_PORT, SERVER_PORT, leases_in
 from tandem.lease.lease import show_key

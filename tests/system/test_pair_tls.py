@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from system.needs import need_namespaces, need_program
-from system.pair import CLIENTS_INTERFACE, Member, Pair, Settings, pair_of
+from system.partners import CLIENTS_INTERFACE, Member, Pair, Settings, pair_of
 from system.servers import Tandem
 from system.street import Ledger, Street
 from tandem.admin.pki import write_certificates

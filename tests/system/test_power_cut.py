@@ -25,7 +25,7 @@ from system.disk import Disk
 from system.needs import need_program
 from system.trace import Call, read_trace, wrapper
 from system.wrapped import WrappedServer
-from tandem.lease.lease import BindingStatus
+from tandem.lease.lease import STATUS_AT, BindingStatus
 from tandem.stores.batch import KEY_OCTETS
 from tandem.stores.sqlite import SqliteStore
 from tandem.wire.message import MessageType
@@ -34,6 +34,7 @@ pytestmark = pytest.mark.system
 
 SEED = 8156
 SEATS = 4
+SIZE_OCTETS = 2  # a change on disk is its key, the record's size, the record
 RUNS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM)
 BURSTS = 3
 BURST_ANSWERS = 40
@@ -179,7 +180,8 @@ def _needles(promise: Promise) -> list[re.Pattern[bytes]]:
     if promise.question.type is MessageType.RELEASE:
         status = bytes((BindingStatus.RELEASED,))
         keys = [key.to_bytes(KEY_OCTETS, "big") for key in promise.leases]
-        return [re.compile(re.escape(key) + b".." + re.escape(status), re.DOTALL) for key in keys]
+        between = b".{%d}" % (SIZE_OCTETS + STATUS_AT)
+        return [re.compile(re.escape(key) + between + re.escape(status), re.DOTALL) for key in keys]
     label = promise.question.name.partition(".")[0]
     return [re.compile(label.encode())] if promise.leases else []
 

@@ -22,6 +22,7 @@ from tandem.wire.failover_options import FailoverStatus, ServerFlags, from_wire,
 from tandem.wire.option import Option, write_options
 from tandem.wire.reader import WireError
 
+REDIAL_SOON_S = 0.1
 REDIAL_S = 1.0
 REDIAL_REFUSED_S = 5.0
 DIAL_TIMEOUT_S = 15.0
@@ -145,7 +146,6 @@ class Endpoint:
 
     def connected(self, now: Moment, connection: int, peer: str, effects: Effects) -> None:
         """Begin a connection that this server, the primary, opened (6.1.1)."""
-        self._dial_at = now.mono
         if self.session is not None:
             effects.lines.append(Hangup(connection))
             return
@@ -187,8 +187,9 @@ class Endpoint:
 
     def lost(self, now: Moment, reason: str, effects: Effects) -> None:
         """Hear that the connection is gone."""
+        was_established = self.session is not None and self.session.established
+        self._dial_at = now.mono + (REDIAL_SOON_S if was_established else REDIAL_REFUSED_S)
         self.session = None
-        self._dial_at = max(self._dial_at, now.mono + REDIAL_S / 10)
         self.exchange.disconnected()
         self._requested = 0
         if self.machine.ok:

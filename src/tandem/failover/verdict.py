@@ -109,8 +109,8 @@ def is_later(theirs: LeaseUpdate, mine: Lease, role: Role) -> bool:
     """Say whether an update is newer than what is on record; the partner would say the opposite of the same two.
 
     Each version says when either server last heard the client. Who knows of all that the other knows, and more, is
-    newer, by one clock at a time and exactly. Only if each heard the client without the other's knowing do the two
-    clocks decide, and within SAME_TIME_S the promise that lasts longer.
+    newer, by one clock at a time and exactly. Only if each heard the client without the other's knowing, the promise
+    that lasts longer goes, whatever the clocks say; of one that is over, they decide.
     """
     ours_here, theirs_here = mine.client_last_transaction_time, mine.partner_raw_clt_time
     ours_there, theirs_there = theirs.partner_raw_clt_time, theirs.client_last_transaction_time
@@ -119,6 +119,8 @@ def is_later(theirs: LeaseUpdate, mine: Lease, role: Role) -> bool:
             return True
         if ours_there <= ours_here and theirs_there <= theirs_here:
             return False
+        if theirs.status == mine.status == B.ACTIVE and _ends(theirs) != _ends(mine):
+            return _ends(theirs) > _ends(mine)
         apart_s = _time(theirs, max(ours_there, theirs_there)) - _time(mine, max(ours_here, theirs_here))
         if abs(apart_s) > SAME_TIME_S:
             return apart_s > 0
