@@ -21,7 +21,7 @@ from tandem.wire.binding import LeaseVerdict, Reply, write_update
 from tandem.wire.failover import FailoverType
 from tandem.wire.received import ADDRESS_LENGTH
 
-MESSAGES_PER_CALL = 64
+MESSAGES_PER_CALL = 32
 EXAMINED_PER_CALL = 2048
 OCTETS_PER_MESSAGE = 32_768
 """Of records, from which on a message takes in no more leases."""

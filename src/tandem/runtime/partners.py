@@ -30,7 +30,7 @@ from tandem.wire.reader import WireError
 HANDSHAKE_S = 10.0
 HANDSHAKES_MAX = 16
 FIRST_FRAME_MAX = 2048
-PIECE_OCTETS = 16_384
+PIECE_OCTETS = 8192
 """Of what came from a partner at once, how much is taken before clients have their turn."""
 WRITE_BUFFER_MAX = 16 << 20
 RELISTEN_S = 1.0
