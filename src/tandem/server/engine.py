@@ -299,12 +299,25 @@ def _granted(
     """Make the lease that records what the client is told."""
     now_utc = client.now.utc
     lifetimes = told.lifetimes
-    lease = Lease(
-        key=told.key,
-        status=BindingStatus.ACTIVE,
-        duid=client.duid,
-        iaid=iaid,
-        start_time_of_state=now_utc,
+    start, partner_lifetime = now_utc, _partner_lifetime(client, told, times[0])
+    acked_partner_lifetime = partner_raw_clt_time = expiration_time = 0
+    if before is not None:
+        partner_raw_clt_time = before.partner_raw_clt_time
+        if before.duid == client.duid:
+            details = merge_details(details, before.details)
+        if before.duid != client.duid or before.status != BindingStatus.ACTIVE:
+            start = before.next_start_time(now_utc)
+        else:
+            start = before.start_time_of_state
+            acked_partner_lifetime = before.acked_partner_lifetime
+            expiration_time = before.expiration_time
+            partner_lifetime = max(partner_lifetime, before.partner_lifetime)
+    return Lease(
+        told.key,
+        BindingStatus.ACTIVE,
+        client.duid,
+        iaid,
+        start_time_of_state=start,
         client_last_transaction_time=now_utc,
         state_expiration_time=end_of(now_utc, lifetimes.valid_s),
         preferred_s=lifetimes.preferred_s,
@@ -312,23 +325,10 @@ def _granted(
         t1_s=times[0],
         t2_s=times[1],
         details=details,
-        partner_lifetime=_partner_lifetime(client, told, times[0]),
-    )
-    if before is None:
-        return lease
-    lease = lease._replace(
-        partner_raw_clt_time=before.partner_raw_clt_time, start_time_of_state=before.next_start_time(now_utc)
-    )
-    if before.duid != client.duid:
-        return lease
-    lease = lease._replace(details=merge_details(details, before.details))
-    if before.status != BindingStatus.ACTIVE:
-        return lease
-    return lease._replace(
-        start_time_of_state=before.start_time_of_state,
-        acked_partner_lifetime=before.acked_partner_lifetime,
-        expiration_time=before.expiration_time,
-        partner_lifetime=max(lease.partner_lifetime, before.partner_lifetime),
+        acked_partner_lifetime=acked_partner_lifetime,
+        partner_raw_clt_time=partner_raw_clt_time,
+        expiration_time=expiration_time,
+        partner_lifetime=partner_lifetime,
     )
 
 
