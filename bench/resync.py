@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tandem.admin.demo_pair import Link, Server
+from tandem.admin.demo_pair import Link, Server, free_port
 from tandem.sim.client import SimClient
 
 LEASES = 100_000
@@ -45,13 +45,6 @@ prefix = "2001:db8:1::/64"
 failover = "bench"
 pools = ["2001:db8:1:0:1::/80"]
 """
-
-
-def free_port(kind: socket.SocketKind) -> int:
-    """Give a port of the loopback address that nobody uses."""
-    with socket.socket(socket.AF_INET6, kind) as probe:
-        probe.bind(("::1", 0))
-        return int(probe.getsockname()[1])
 
 
 def renew_until_synced(a: Server, b: Server, client: SimClient, leases: int) -> tuple[float, list[float]]:

@@ -184,7 +184,7 @@ class Pair:
     """Two servers that hold the same leases, with certificates of their own, and the cable between them."""
 
     def __init__(self, folder: Path) -> None:
-        port_a, port_b, port = _free_port(), _free_port(), _free_port(socket.SOCK_STREAM)
+        port_a, port_b, port = free_port(), free_port(), free_port(socket.SOCK_STREAM)
         self.cable = Cable(port)
         self.a, self.b = Server("a", port_a, folder), Server("b", port_b, folder)
         write_certificates(folder / "pki", ["a", "b"])
@@ -267,7 +267,8 @@ def until(condition: Callable[[], bool], within_s: float, what: str) -> float:
     raise DemoFailed(f"Not within {within_s:g} s: {what}.")
 
 
-def _free_port(kind: socket.SocketKind = socket.SOCK_DGRAM) -> int:
+def free_port(kind: socket.SocketKind = socket.SOCK_DGRAM) -> int:
+    """Give a port of the loopback address that nobody uses."""
     with socket.socket(socket.AF_INET6, kind) as probe:
         probe.bind((LOOPBACK, 0))
         port: int = probe.getsockname()[1]
