@@ -1,7 +1,7 @@
 """How fast an empty partner gets all leases, and whether clients notice. `python -m bench.resync [LEASES]`.
 
-Server a serves alone with so many leases on disk; b starts with none, and asks for all of them (RFC 8156 8.5). Meanwhile a client
-renews without a pause at a.
+Server a serves alone with so many leases on disk; b starts with none, and asks for all of them (RFC 8156 8.5).
+Meanwhile a client renews without a pause at a.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tandem.effects.effects import Effects, Hangup
 from tandem.effects.now import Moment
-from tandem.effects.rules import Rules
+from tandem.effects.rules import Rules, Serve
 from tandem.effects.settings import Relationship
 from tandem.failover.exchange import Exchange
 from tandem.failover.handshake import Refuse, check_clock, read_status, read_terms, write_status, write_terms
@@ -53,6 +53,7 @@ class Endpoint:
         self._dial_at = now.mono
         self._requested = 0
         self._requested_mono = 0.0
+        self.machine.cut_since = max(self.machine.cut_since, self.exchange.updates.told_until)
 
     @property
     def role(self) -> Role:
@@ -67,7 +68,8 @@ class Endpoint:
         """Give the monotonic time at which something may be due, None if there is nothing."""
         times: list[float | None] = []
         if self.session is not None:
-            times += [self.session.next_contact_mono(), self.session.dead_mono(self.relationship.keepalive_s)]
+            times.append(self.session.next_contact_mono() if self.session.established else None)
+            times.append(self.session.dead_mono(self.relationship.keepalive_s))
             times.append(self.exchange.next_wake() if self.machine.ok else None)
         elif self.role is Role.PRIMARY:
             times.append(self._dial_at)
@@ -80,7 +82,8 @@ class Endpoint:
 
     def use(self, relationship: Relationship, now: Moment, effects: Effects) -> None:
         """Go on with changed settings; what was agreed with the partner is agreed anew."""
-        self.relationship = self.machine.relationship = relationship
+        self.relationship = relationship
+        self.machine.use(relationship, now)
         self.exchange.use(relationship)
         self.hang_up(now, effects, "the configuration was read again")
         self._dial_at = now.mono
@@ -110,6 +113,8 @@ class Endpoint:
         if reason == self.cannot_serve:
             return
         before, self.cannot_serve = self.cannot_serve, reason
+        if reason and before and self.aside == before:
+            self.aside = reason  # it comes back when that is over
         if not reason:
             if self.aside == before:
                 self.come_back(now, effects)
@@ -122,6 +127,8 @@ class Endpoint:
 
     def step_aside(self, now: Moment, reason: str, effects: Effects) -> None:
         """Serve no more, and say so, so that the partner serves alone. A secondary in NORMAL serves nobody anyway."""
+        if self.rules().serve is not Serve.NONE:
+            self.machine.last_operation = now.utc
         self.aside = reason
         self.aside_when_told = ""
         effects.note("stepped-aside", "error", relationship=self.relationship.name, why=reason)
@@ -129,9 +136,12 @@ class Endpoint:
         self._dial_at = now.mono + REDIAL_REFUSED_S
 
     def come_back(self, now: Moment, effects: Effects) -> None:
-        """Serve again, through STARTUP."""
+        """Serve again, through STARTUP; if this server was only about to step aside, it just goes on."""
+        self.aside_when_told = ""
+        if not self.aside:
+            return
         effects.note("came-back", "warning", relationship=self.relationship.name)
-        self.aside = self.aside_when_told = ""
+        self.aside = ""
         self.machine.start(now, "this server serves again")
         self._dial_at = now.mono
 
@@ -194,7 +204,7 @@ class Endpoint:
         self._requested = 0
         if self.machine.ok:
             effects.note("partner-lost", "warning", relationship=self.relationship.name, why=reason)
-        self.machine.partner_lost(now, reason)
+        self.machine.partner_lost(now, reason, self.exchange.updates.told_until)
         self.follow(now, effects)
 
     def may_dial(self, now: Moment) -> bool:

@@ -68,7 +68,7 @@ class Fingerprint:
             theirs = json.loads(told)
             parts = dict(theirs["parts"])
             pools = [Range(int(first, 16), int(last, 16), int(length)) for first, last, length in theirs["pools"]]
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (ArithmeticError, ValueError, KeyError, TypeError, RecursionError):
             self.differences = ("more than can be named",)
             return
         paths = sorted({*self._mine, *map(str, parts)})

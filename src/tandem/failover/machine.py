@@ -55,6 +55,16 @@ class Machine:
         self.why = why
         self._resumes = settle(self.record.state, CUT)  # 8.3.2, step 2
 
+    def use(self, relationship: Relationship, now: Moment) -> None:
+        """Go on with changed settings."""
+        self.relationship = relationship
+        self._wait_anew(now)
+
+    def _wait_anew(self, now: Moment) -> None:
+        """Begin the wait for auto-partner-down anew: who was heard before a restart is not known after it."""
+        if self.record.state is State.COMMUNICATIONS_INTERRUPTED:
+            self.record = self._with_waits(replace(self.record, wait_until=0), now)
+
     @property
     def seen(self) -> State | None:
         """The partner's state as it counts now, None while it cannot be heard."""
@@ -106,11 +116,11 @@ class Machine:
             self._leave_startup(now)
         self._settle(now, f"the partner is in {state.words}")
 
-    def partner_lost(self, now: Moment, why: str) -> None:
-        """Hear that communications are not OK any more."""
+    def partner_lost(self, now: Moment, why: str, told_until: int) -> None:
+        """Hear that communications are not OK any more; of what began up to `told_until` the partner may know."""
         if self.ok:
             self.ok = False
-            self.cut_since = now.utc
+            self.cut_since = max(now.utc, told_until)
         self._settle(now, why)
 
     def end_startup(self, now: Moment) -> None:
@@ -141,6 +151,7 @@ class Machine:
         self._had_record = True
         if state is self.record.state:
             self.why = why
+            self._wait_anew(now)
             self.moves.append(Move(state, state, why))
         else:
             self._enter(now, state, why)

@@ -41,7 +41,7 @@ class Relationships:
         self, wanted: Sequence[Relationship], table: LeaseTable, facts: Mapping[str, bytes], now: Moment
     ) -> None:
         self._table = table
-        self._facts = facts
+        self._facts = dict(facts)
         self._last_operation = max(table.newest_time, int(facts.get(HEARTBEAT_FACT, b"0")))
         self._endpoints = {each.name: self._endpoint(each, now) for each in wanted}
         self._by_connection: dict[int, Endpoint] = {}
@@ -52,7 +52,7 @@ class Relationships:
     def _endpoint(self, relationship: Relationship, now: Moment) -> Endpoint:
         fact = self._facts.get(FACT_PREFIX + relationship.name)
         record = None if fact is None else read_record(fact)
-        return Endpoint(relationship, self._table, record, self._last_operation, now)
+        return Endpoint(relationship, self._table, record, max(self._last_operation, self._table.newest_time), now)
 
     def use(self, wanted: Sequence[Relationship], now: Moment, effects: Effects) -> None:
         """Go on with changed settings: what was agreed with a partner is agreed anew where it changed."""
@@ -63,8 +63,11 @@ class Relationships:
                 self._endpoints[each.name] = self._endpoint(each, now)
             elif endpoint.relationship != each:
                 endpoint.use(each, now, effects)
-        for name in self._endpoints.keys() - {each.name for each in wanted}:
-            self._endpoints.pop(name).hang_up(now, effects, reason, _goodbye(reason))
+        for name in sorted(self._endpoints.keys() - {each.name for each in wanted}):
+            removed = self._endpoints.pop(name)
+            removed.hang_up(now, effects, reason, _goodbye(reason))
+            fact = removed.machine.record.as_fact(name)  # should it come back, it goes on from here
+            self._facts[fact.name] = fact.value
 
     def use_links(self, links: Sequence[Link], by_index: Mapping[int, tuple[str, tuple[int, ...]]]) -> None:
         """Note for which relationships no client can be heard: all their links are on interfaces that are gone."""

@@ -6,6 +6,7 @@ changes again while it waits is told once, as it is when its turn comes.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from heapq import heappop, heappush
 from itertools import chain
@@ -52,22 +53,26 @@ class Updates:
     def __init__(self, table: LeaseTable, relationship: str) -> None:
         self._table = table
         self._relationship = relationship
-        self._pending: dict[int, None] = {}
+        self._pending: OrderedDict[int, None] = OrderedDict()
+        """What is to be looked at, in its order; a dict would not give its first key at once."""
         self._in_flight: dict[int, Sent] = {}
         self._flying: dict[int, int] = {}
         self._retries: list[tuple[float, int]] = []
         self.rejected: dict[int, Rejection] = {}
         self._asked_for: Iterator[int] | None = None
-        self._asked_id = 0
+        self._asked_id: int | None = None
         self._asked_everything = False
         self._awaited: set[int] = set()
+        starts = [lease.start_time_of_state for key in self._owing() if (lease := table.get(key))]
+        self.told_until = max(starts, default=0)
+        """No status that began later was ever told to the partner; what was told before a restart is not known."""
         self.rejections = 0
         """How many leases the partner refused since the start."""
 
     @property
     def waiting(self) -> int:
         """How many leases the partner has not acknowledged."""
-        return len(self._table.owing(self._relationship))
+        return len(self._owing())
 
     @property
     def in_flight(self) -> int:
@@ -79,11 +84,15 @@ class Updates:
         """Whether an UPDREQ or UPDREQALL is being answered."""
         return self._asked_for is not None
 
+    def _owing(self) -> dict[int, None]:
+        return self._table.owing(self._relationship)
+
     def connected(self) -> None:
         """Begin anew on a new connection: all that is owed is to be sent."""
         self.disconnected()
-        owing = self._table.owing(self._relationship)
-        self._pending = {**{key: None for key in self._gifts() if key in owing}, **owing}
+        owing = self._owing()
+        self._pending = OrderedDict.fromkeys(key for key in self._gifts() if key in owing)
+        self._pending.update(owing)
 
     def disconnected(self) -> None:
         """Forget what was on its way: nobody knows whether it arrived."""
@@ -93,7 +102,7 @@ class Updates:
         self._retries.clear()
         self.rejected.clear()
         self._asked_for = None
-        self._asked_id = 0
+        self._asked_id = None
         self._awaited.clear()
 
     def changed(self, key: int) -> None:
@@ -106,7 +115,7 @@ class Updates:
 
     def asked(self, transaction_id: int, everything: bool) -> None:
         """Begin to answer an UPDREQ or UPDREQALL, from what there is to say now (RFC 8156 5.3.5, 5.3.6)."""
-        keys = self._table.keys() if everything else list(self._table.owing(self._relationship))
+        keys = self._table.keys() if everything else list(self._owing())
         self._asked_for = chain(self._gifts(), keys)
         self._asked_id = transaction_id
         self._asked_everything = everything
@@ -198,6 +207,7 @@ class Updates:
             return False
         options = write_update(client_update(leases), now.utc)
         transaction_id = session.send(FailoverType.BNDUPD, options, effects.then, now)
+        self.told_until = max(self.told_until, *(lease.start_time_of_state for lease in leases))
         records = {lease.key: self._table.record(lease.key) or b"" for lease in leases}
         self._in_flight[transaction_id] = Sent(records, now.mono)
         self._flying.update(dict.fromkeys(records, transaction_id))
@@ -207,9 +217,9 @@ class Updates:
 
     def _finish_answer(self, session: Session, effects: Effects) -> None:
         """Say UPDDONE once all that was asked for is answered; a rejection is an answer too."""
-        if self._asked_id and self._asked_for is None and not self._awaited:
+        if self._asked_id is not None and self._asked_for is None and not self._awaited:
             session.answer(FailoverType.UPDDONE, self._asked_id, b"", effects.then)
-            self._asked_id = 0
+            self._asked_id = None
 
     def _acknowledged(self, key: int, record: bytes, partner_lifetime_sent: int, effects: Effects) -> None:
         self.rejected.pop(key, None)

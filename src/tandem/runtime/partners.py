@@ -133,6 +133,9 @@ class Partners:
         self._wires: dict[int, Wire] = {}
         self._numbers = count(1)
         self._listeners: dict[tuple[str, int], asyncio.Server] = {}
+        self._wanted: set[tuple[str, int]] = set()
+        self._listening: set[tuple[str, int]] = set()
+        """Where a task tries to listen."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._handshakes = 0
         self._is_stopping = False
@@ -141,10 +144,12 @@ class Partners:
     def use(self, lines: Iterable[PartnerLine]) -> None:
         """Serve these relationships from now on; streams that stand are left to the node."""
         self._lines = {line.relationship: line for line in lines}
-        wanted = {(line.own_address, line.port) for line in self._lines.values() if line.role is Role.SECONDARY}
-        for endpoint in self._listeners.keys() - wanted:
+        secondaries = (line for line in self._lines.values() if line.role is Role.SECONDARY)
+        self._wanted = {(line.own_address, line.port) for line in secondaries}
+        for endpoint in self._listeners.keys() - self._wanted:
             self._listeners.pop(endpoint).close()
-        for endpoint in wanted - self._listeners.keys():
+        for endpoint in sorted(self._wanted - self._listeners.keys() - self._listening):
+            self._listening.add(endpoint)
             self._begin(self._listen(*endpoint))
 
     def line(self, relationship: str) -> PartnerLine | None:
@@ -192,21 +197,34 @@ class Partners:
         task.add_done_callback(self._tasks.discard)
 
     async def _listen(self, host: str, port: int) -> None:
-        while not self._is_stopping:
+        """Listen on an address, trying again until that is possible, or is not wanted any more."""
+        while (host, port) in self._wanted and not self._is_stopping:
             try:
-                listening = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
-                with contextlib.suppress(OSError):
-                    listening.setsockopt(socket.IPPROTO_IPV6, FREEBIND, 1)
-                listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                listening.bind((host, port))
-                accept = partial(Wire, partial(self._accepted, (host, port)))
-                loop = asyncio.get_running_loop()
-                self._listeners[(host, port)] = await loop.create_server(accept, sock=listening, backlog=HANDSHAKES_MAX)
-                return
+                listener = await self._open_listener(host, port)
             except OSError as error:
-                listening.close()
                 self._complain(f"[{host}]:{port} cannot be listened on for partners: {error.strerror}; tried again")
                 await asyncio.sleep(RELISTEN_S)
+                continue
+            if (host, port) in self._wanted:
+                self._listeners[(host, port)] = listener
+            else:
+                listener.close()
+            break
+        self._listening.discard((host, port))
+
+    async def _open_listener(self, host: str, port: int) -> asyncio.Server:
+        listening = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+        try:
+            with contextlib.suppress(OSError):
+                listening.setsockopt(socket.IPPROTO_IPV6, FREEBIND, 1)
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind((host, port))
+            accept = partial(Wire, partial(self._accepted, (host, port)))
+            loop = asyncio.get_running_loop()
+            return await loop.create_server(accept, sock=listening, backlog=HANDSHAKES_MAX)
+        except OSError:
+            listening.close()
+            raise
 
     def _complain(self, sentence: str) -> None:
         if sentence != self._complaint:
