@@ -79,11 +79,6 @@ class Updates:
         """How many messages are on their way."""
         return len(self._in_flight)
 
-    @property
-    def answers(self) -> bool:
-        """Whether an UPDREQ or UPDREQALL is being answered."""
-        return self._asked_for is not None
-
     def _owing(self) -> dict[int, None]:
         return self._table.owing(self._relationship)
 
