@@ -142,7 +142,7 @@ class World:
         self.log(f"{host.name} -> c{client.number}: {message.type.name} {told}")
         if message.type == MessageType.REPLY:
             self.checks.reply_leaves(host, client, message)
-            client.answered = message.transaction_id
+            client.answered.add(message.transaction_id)
         if client.hears[host.name] and self.chance.random() >= self.loss:
             name = host.name
             self.at(self.now + self.chance.uniform(0, 0.1), lambda: client.hear(name, message))

@@ -241,7 +241,7 @@ class Checks:
 
         def see() -> None:
             is_well = host.well_since == well_since and self._may_answer(host, type_)
-            if is_well and client.is_on and client.exchange == exchange != client.answered:
+            if is_well and client.is_on and client.exchange == exchange and exchange not in client.answered:
                 leases = ", ".join(map(show_key, known))
                 self.broken(f"{host.name} does not answer {type_.name} of c{client.number}, which has {leases}")
 

@@ -41,8 +41,8 @@ class Client:
         """When it last said that it has a lease no more."""
         self.declined: set[int] = set()
         """What it once declined: whoever heard so keeps it from being used."""
-        self.answered = 0
-        """The last exchange that was answered."""
+        self.answered: set[int] = set()
+        """The exchanges that were answered, maybe after the client began the next one."""
         self._world = world
         self._server: str | None = None
         self._t1 = self._t2 = 0.0
