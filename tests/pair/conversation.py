@@ -25,7 +25,7 @@ says STATE [communicated] [startup] [since=+9s]   that partner tells its state
 holds STATUS c1 [clt=+0s] [since=+0s] [until=+60s]    it has this on record for 2001:db8:1::1, of its own client
 tells STATUS c1 [clt=+9s] [raw=+0s] [since=+9s] [until=+99s]    that partner says this of it
 accepts | rejects CODE            that partner answers the oldest BNDUPD that it has not answered
-says UPDDONE|POOLREQ|...          that partner sends such a message; UPDDONE answers the last question
+says UPDDONE|POOLREQ|... [id=0]   that partner sends such a message; UPDDONE answers the last question
 """
 
 from __future__ import annotations
@@ -290,10 +290,9 @@ class Conversation:
     def _do_says(self, what: str, *words: str) -> None:
         server = self._servers[self._puppeteer]
         if what not in STATES:
-            type_ = FailoverType[what]
-            self._puppet_sends(
-                server, FailoverMessage(type_, self._asked if type_ is FailoverType.UPDDONE else 77, b"")
-            )
+            given_id = next((int(word[3:]) for word in words if word.startswith("id=")), 77)
+            id_ = self._asked if what == "UPDDONE" else given_id
+            self._puppet_sends(server, FailoverMessage(FailoverType[what], id_, b""))
             return
         flags = sum(ServerFlags[word.upper()] for word in words if word.upper() in ServerFlags.__members__)
         since = next((seconds(word[6:]) for word in words if word.startswith("since=")), -100)
