@@ -21,6 +21,7 @@ loud                              show each CONTACT from here on
 given a STATE [new] [window=1]    begin anew: a alone, in that state and done with STARTUP, connected to a partner for
                                   which the script speaks; `new` if it never was in step with a partner
 starting a STATE [new]            the same, but still in STARTUP
+connect                           that partner connects again
 says STATE [communicated] [startup] [since=+9s]   that partner tells its state
 holds STATUS c1 [clt=+0s] [since=+0s] [until=+60s]    it has this on record for 2001:db8:1::1, of its own client
 tells STATUS c1 [clt=+9s] [raw=+0s] [since=+9s] [until=+99s]    that partner says this of it
@@ -270,6 +271,9 @@ class Conversation:
         self._connect_puppet(server, window)
         self._deliver()
         self._said = []
+
+    def _do_connect(self) -> None:
+        self._connect_puppet(self._servers[self._puppeteer], MAX_UNACKED)
 
     def _connect_puppet(self, server: Server, window: int) -> None:
         self._connections += 1
