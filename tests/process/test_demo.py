@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 WITHIN_S = 120.0
 
@@ -14,3 +18,28 @@ def test_demo() -> None:
     assert found.returncode == 0, found.stdout
     assert "60 of 60" in found.stdout
     assert found.stdout.count("alike") == 3
+
+
+def test_a_demo_that_is_told_to_end_leaves_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tandem", "demo"]
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as demo:
+        assert demo.stdout is not None
+        while "kill -9" not in (line := demo.stdout.readline()):
+            assert line, "the demo ended before it had servers to kill"
+        assert _servers_below(tmp_path)
+        demo.terminate()
+        demo.communicate(timeout=WITHIN_S)
+    assert demo.returncode == 128 + signal.SIGTERM
+    assert not _servers_below(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def _servers_below(folder: Path) -> list[bytes]:
+    """Find the processes that were started with a file in that folder."""
+    found = []
+    for each in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = each.read_bytes()
+            found += [words] if bytes(folder) in words else []
+    return found

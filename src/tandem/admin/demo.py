@@ -10,6 +10,8 @@ import signal
 import tempfile
 import time
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 from rich.columns import Columns
 from rich.console import Console, Group
@@ -198,10 +200,16 @@ class Play:
         return link.exchange(client, client.request())
 
 
+def _leave(number: int, _frame: FrameType | None) -> NoReturn:
+    """Unwind, so that both servers are ended and nothing is left behind."""
+    raise SystemExit(128 + number)
+
+
 def run(out: Console | None = None) -> int:
     """Run the demo and give its exit code: 0 if all was as promised."""
     console = out or Console()
     started = time.monotonic()
+    signal.signal(signal.SIGTERM, _leave)
     with tempfile.TemporaryDirectory(prefix="tandem-demo-") as folder:
         pair = Pair(Path(folder))
         with Show(console, pair) as show:
