@@ -43,9 +43,10 @@ HELD = tuple(
     for each in (
         *(fo.BaseTime, fo.Binding, fo.CltTime, fo.PartnerLifetimeSent, Status, fo.StartTimeOfState),
         *(fo.StateExpirationTime, fo.PartnerLifetime, fo.PartnerRawCltTime, fo.ExpirationTime),
+        ClientData,
     )
 )
-"""Options of a lease that are read, and so are no details."""
+"""Options of a lease that are read, and so are no details; client-data belongs around leases, and is left out."""
 
 DNS = fo.DnsRemovalInfo((fo.DnsHostName("host."), fo.DnsZoneName("example.net."), fo.DnsFlags(1)))
 UNREGISTERED = Unknown(60_000, b"of another implementation")
