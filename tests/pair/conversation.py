@@ -90,6 +90,16 @@ class End(NamedTuple):
     name: str
 
 
+def keep(change: Change, leases: dict[int, bytes], facts: dict[str, bytes]) -> None:
+    """Do to a disk what a change says."""
+    if not isinstance(change, Put):
+        facts[change.name] = change.value
+    elif change.record is None:
+        leases.pop(change.key, None)
+    else:
+        leases[change.key] = change.record
+
+
 class Server:
     """One server: its disk, which outlives it, and its node, which does not."""
 
@@ -108,12 +118,7 @@ class Server:
 
     def keep(self, changes: list[Change]) -> None:
         for change in changes:
-            if not isinstance(change, Put):
-                self.facts[change.name] = change.value
-            elif change.record is None:
-                self.leases.pop(change.key, None)
-            else:
-                self.leases[change.key] = change.record
+            keep(change, self.leases, self.facts)
 
 
 class Conversation:

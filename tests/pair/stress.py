@@ -11,7 +11,7 @@ from random import Random
 
 from pair.conversation import _show_message
 from pair.stress_checks import Checks
-from pair.stress_client import Client, leases_in
+from pair.stress_client import Client
 from pair.stress_config import Drawn, draw, settings_of
 from pair.stress_host import Host
 from pair.stress_wire import Wire, other
@@ -20,6 +20,7 @@ from tandem.effects.events import Command, ConnectionFailed, Datagram
 from tandem.failover.states import State
 from tandem.lease.change import Change, Put
 from tandem.lease.lease import BindingStatus, show_key, unpack
+from tandem.sim.client import leases_in
 from tandem.wire.failover import FailoverType, read_failover_message
 from tandem.wire.message import Message, MessageType, read_message
 from tandem.wire.options import ClientId, IaNa, IaPd
@@ -138,7 +139,7 @@ class World:
         assert isinstance(message, Message)
         duid = next(each.duid for each in message.options if isinstance(each, ClientId))
         client = next(each for each in self.clients if each.duid == duid)
-        told = " ".join(f"{show_key(key)}={valid}" for _, key, valid in leases_in(message))
+        told = " ".join(f"{show_key(key)}={valid}" for key, valid in leases_in(message))
         self.log(f"{host.name} -> c{client.number}: {message.type.name} {told}")
         if message.type == MessageType.REPLY:
             self.checks.reply_leaves(host, client, message)
@@ -151,7 +152,7 @@ class World:
 
     def ask(self, client: Client, message: Message, server: str | None) -> None:
         """Bring a client's message to the servers that hear it."""
-        told = " ".join(show_key(key) for _, key, _ in leases_in(message))
+        told = " ".join(show_key(key) for key, _ in leases_in(message))
         self.log(f"c{client.number} {message.type.name} {told} server={server}")
         data = message.write()
         for host in self.hosts.values():

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pair.stress_client import Client, Hold, leases_in, unbound_in
+from pair.stress_client import Client, Hold, unbound_in
 from pair.stress_host import Host
 from pair.stress_wire import other
 from tandem.failover.states import State
 from tandem.lease.change import Change, Put
 from tandem.lease.lease import BindingStatus, Lease, ia_code_of, show_key, unpack
 from tandem.lease.space import Role, interval_of
+from tandem.sim.client import leases_in
 from tandem.wire.binding import Update, read_reply, read_update
 from tandem.wire.failover import FailoverMessage, FailoverType, find, read_failover_message
 from tandem.wire.failover_options import ServerState
@@ -174,7 +175,7 @@ class Checks:
     def reply_leaves(self, host: Host, client: Client, message: Message) -> None:
         """Look at a REPLY that a server lets out."""
         self._mind_taint(host)
-        for _, key, valid_s in leases_in(message):
+        for key, valid_s in leases_in(message):
             if not valid_s:
                 continue
             lease = host.lease(key)
@@ -195,7 +196,7 @@ class Checks:
         if asked is MessageType.REQUEST or self.is_tainted:
             return
         safe = [key for key, hold in before.items() if self._is_safe(hold)]
-        for _, key, valid_s in leases_in(message):
+        for key, valid_s in leases_in(message):
             if not valid_s and key in safe:
                 self.broken(f"{name} takes {show_key(key)} from c{client.number}, which {asked.name}s it in time")
         for code in unbound_in(message):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tandem.lease.lease import address_of, ia_code_of, key_of
+from tandem.lease.lease import address_of, ia_code_of
+from tandem.sim.client import given_in, leases_in
 from tandem.wire.message import Message, MessageType
 from tandem.wire.option import Option
 from tandem.wire.options import ClientId, IaAddress, IaNa, IaPd, IaPrefix, ServerId, Status, StatusCode
@@ -133,7 +134,7 @@ class Client:
         if exchange != self.exchange or not self._offers or not self.is_on:
             return
         name, offer = self._world.chance.choice(self._offers)
-        told = {key: valid for _, key, valid in leases_in(offer) if valid}
+        told = given_in(offer)
         if told:
             self._say(MessageType.REQUEST, name, tuple(sorted({ia_code_of(key) for key in told})), told)
 
@@ -167,7 +168,7 @@ class Client:
         now = self._world.now
         before = {key: self.holds[key] for key in self.held()}
         self._world.checks.client_hears(self, name, message, asked, before)
-        for _, key, valid_s in leases_in(message):
+        for key, valid_s in leases_in(message):
             if valid_s:
                 self.holds[key] = Hold(now + valid_s, valid_s)
                 is_close = now - self.given_up_at.get(key, -1e9) < CLOSE_S
@@ -175,7 +176,7 @@ class Client:
                 self._world.checks.in_hands(self, name, key)
             else:
                 self.holds.pop(key, None)
-        told = {key for _, key, _ in leases_in(message)}
+        told = {key for key, _ in leases_in(message)}
         times = [(each.t1, each.t2) for each in message.options if isinstance(each, IaNa | IaPd) and each.t2]
         if times:
             self._server = name
@@ -190,18 +191,6 @@ def _option(key: int) -> IaAddress | IaPrefix:
     if ia_code_of(key) == IaNa.code:
         return IaAddress(address_of(key))
     return IaPrefix(0, 0, key & 0xFF, address_of(key))
-
-
-def leases_in(message: Message) -> list[tuple[int, int, int]]:
-    """Give IA type, key and valid lifetime of all leases in a message."""
-    found = []
-    for ia in message.options:
-        for each in ia.options if isinstance(ia, IaNa | IaPd) else ():
-            if isinstance(each, IaAddress):
-                found.append((IaNa.code, key_of(int.from_bytes(each.address, "big")), each.valid))
-            elif isinstance(each, IaPrefix):
-                found.append((IaPd.code, key_of(int.from_bytes(each.prefix, "big"), each.length), each.valid))
-    return found
 
 
 def unbound_in(message: Message) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from pair.conversation import keep
 from tandem.effects.effects import Dial, Out, Send, ToPartner
 from tandem.effects.events import Disk, Event, Interfaces
 from tandem.effects.now import Now
@@ -145,12 +146,7 @@ class Host:
     def _keep(self, batch: list[Change]) -> None:
         for change in batch:
             before = self.leases.get(change.key) if isinstance(change, Put) else None
-            if not isinstance(change, Put):
-                self.facts[change.name] = change.value
-            elif change.record is None:
-                self.leases.pop(change.key, None)
-            else:
-                self.leases[change.key] = change.record
+            keep(change, self.leases, self.facts)
             self._world.kept(self, change, before)
 
     def _refused(self, reason: str) -> None:

@@ -10,16 +10,16 @@ import dataclasses
 import random
 import socket
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv6Address, IPv6Network
 from typing import Any, NamedTuple
 
 from tandem.lease.change import Change, Put
 from tandem.lease.lease import BindingStatus, key_of, unpack
-from tandem.sim.client import SimClient, SimRelay
+from tandem.sim.client import SimClient, SimRelay, given_in
 from tandem.wire.message import Message, MessageType
 from tandem.wire.option import read_options
-from tandem.wire.options import ClientFqdn, ClientId, IaAddress, IaNa, IaPd, IaPrefix
+from tandem.wire.options import ClientFqdn, ClientId
 from tandem.wire.reader import Reader
 from tandem.wire.text import read_octets
 
@@ -125,7 +125,7 @@ class Crowd:
         question = next(each for each in self.questions[_duid_of(message)] if each.name == name)
         if question.type is MessageType.RELEASE:
             return Promise(question, dict.fromkeys(question.keys, 0))
-        return Promise(question, {key: question.asked_utc + valid for key, valid in _leases_in(message)})
+        return Promise(question, {key: question.asked_utc + valid for key, valid in given_in(message).items()})
 
     def following(self, question: Question) -> Question | None:
         """Give the client's next question; it may be on disk already, though it was not answered yet."""
@@ -225,12 +225,3 @@ def exported(leases: Iterable[Mapping[str, Any]]) -> dict[int, Held]:
 
 def _duid_of(message: Message) -> bytes:
     return next(each.duid for each in message.options if isinstance(each, ClientId))
-
-
-def _leases_in(message: Message) -> Iterator[tuple[int, int]]:
-    for ia in message.options:
-        for each in ia.options if isinstance(ia, IaNa | IaPd) else ():
-            if isinstance(each, IaAddress) and each.valid:
-                yield key_of(int.from_bytes(each.address, "big")), each.valid
-            elif isinstance(each, IaPrefix) and each.valid:
-                yield key_of(int.from_bytes(each.prefix, "big"), each.length), each.valid

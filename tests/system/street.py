@@ -9,15 +9,15 @@ from __future__ import annotations
 import itertools
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from system.net import Host
 from system.partners import COMPARED
-from tandem.lease.lease import key_of, show_key
-from tandem.sim.client import SimClient
+from tandem.lease.lease import show_key
+from tandem.sim.client import SimClient, given_in
 from tandem.wire.message import Message, MessageType, read_message
-from tandem.wire.options import ClientId, IaAddress, IaNa, IaPd, IaPrefix, ServerId
+from tandem.wire.options import ClientId, ServerId
 
 CLIENT_PORT, SERVER_PORT = 546, 547
 SERVERS_AND_RELAYS = "ff02::1:2"
@@ -61,7 +61,7 @@ class Ledger:
 
     def promised(self, answer: Answer) -> None:
         """Note what a Reply promises; an AssertionError if it may be in another client's use."""
-        for key, valid_s in leases_in(answer.message):
+        for key, valid_s in given_in(answer.message).items():
             before = self.hands.get(key)
             if before is not None and before.duid != answer.client.duid:
                 whose = f"{before.duid.hex()} has it for another {before.until - answer.at:.1f} s"
@@ -239,13 +239,3 @@ class Street:
 def leases_of(clients: Iterable[SimClient]) -> dict[str, str]:
     """The leases of clients as servers show them, each with its client's DUID."""
     return {show_key(key): client.duid.hex(":") for client in clients for key in client.leases}
-
-
-def leases_in(message: Message) -> Iterator[tuple[int, int]]:
-    """The leases that a message gives, each with its valid lifetime in seconds."""
-    for ia in message.options:
-        for each in ia.options if isinstance(ia, IaNa | IaPd) else ():
-            if isinstance(each, IaAddress) and each.valid:
-                yield key_of(int.from_bytes(each.address, "big")), each.valid
-            elif isinstance(each, IaPrefix) and each.valid:
-                yield key_of(int.from_bytes(each.prefix, "big"), each.length), each.valid

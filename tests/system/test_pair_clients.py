@@ -15,8 +15,9 @@ from system.needs import need_namespaces, need_program
 from system.net import Host, until
 from system.partners import CLIENTS_INTERFACE, Pair, Settings, pair_of
 from system.servers import RENEW_TIMER_S, VALID_LIFETIME_S
-from system.street import CLIENT_PORT, SERVER_PORT, leases_in
+from system.street import CLIENT_PORT, SERVER_PORT
 from tandem.lease.lease import show_key
+from tandem.sim.client import given_in
 from tandem.wire.message import Message as WholeMessage
 from tandem.wire.message import MessageType, read_message
 from tandem.wire.options import ClientId, ServerId
@@ -112,7 +113,7 @@ class Watch:
             if message.type is MessageType.REPLY:
                 client = next(each.duid for each in message.options if isinstance(each, ClientId))
                 server = next(each.duid for each in message.options if isinstance(each, ServerId))
-                for key, _ in leases_in(message):
+                for key in given_in(message):
                     assert self.holders.setdefault(show_key(key), client) == client, show_key(key)
                     self.granted_by[server] = self.granted_by.get(server, 0) + 1
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ import pytest
 from scapy.layers import dhcp6, inet, inet6, l2
 from scapy.utils import wrpcap
 
+from system.needs import need_program
 from tandem.wire.message import Message, MessageType, Relayed, read_message
 from tandem.wire.option import Option
 from tandem.wire.options import Authentication, IaNa, IaPd, IaPrefix, PrefixExclude, Status, StatusCode
@@ -91,13 +90,9 @@ def capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tshark(capture: Path, *words: str) -> str:
-    """Give what Wireshark says of a capture; without Wireshark, skip, unless it is required."""
-    program = shutil.which("tshark")
-    if program is None:
-        sentence = "tshark is not installed, so nobody else has read what the server sends."
-        assert not os.environ.get("TANDEM_REQUIRE_SYSTEM"), sentence
-        pytest.skip(sentence)
-    command = (program, "-n", "-r", str(capture), "-d", "udp.port==547,dhcpv6", *words)
+    """Give what Wireshark says of a capture."""
+    need_program("tshark")
+    command = ("tshark", "-n", "-r", str(capture), "-d", "udp.port==547,dhcpv6", *words)
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 

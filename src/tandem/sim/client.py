@@ -74,7 +74,7 @@ class SimClient:
         ias = tuple(each for each in message.options if isinstance(each, IaNa | IaPd))
         if ias:
             self._ias = tuple(type(ia)(ia.iaid, 0, 0, _lease_options(ia)) for ia in ias)
-        keys = tuple(key for ia in ias for key in _keys(ia))
+        keys = tuple(given_in(message))
         if message.type is MessageType.REPLY:
             self.leases = keys
         else:
@@ -106,16 +106,23 @@ class SimRelay:
         return answer.message if isinstance(answer, Relayed) and isinstance(answer.message, Message) else None
 
 
+def leases_in(message: Message) -> Iterator[tuple[int, int]]:
+    """Give the key and the valid lifetime in seconds of each lease in a message; 0 s is one not to be used."""
+    for ia in message.options:
+        for each in ia.options if isinstance(ia, IaNa | IaPd) else ():
+            if isinstance(each, IaAddress):
+                yield key_of(int.from_bytes(each.address, "big")), each.valid
+            elif isinstance(each, IaPrefix):
+                yield key_of(int.from_bytes(each.prefix, "big"), each.length), each.valid
+
+
+def given_in(message: Message) -> dict[int, int]:
+    """Give the leases that a message lets its client use: by key, the valid lifetime in seconds."""
+    return {key: valid_s for key, valid_s in leases_in(message) if valid_s}
+
+
 def _lease_options(ia: IaNa | IaPd) -> tuple[Option, ...]:
     return tuple(each for each in ia.options if isinstance(each, IaAddress | IaPrefix))
-
-
-def _keys(ia: IaNa | IaPd) -> Iterator[int]:
-    for each in ia.options:
-        if isinstance(each, IaAddress) and each.valid:
-            yield key_of(int.from_bytes(each.address, "big"))
-        elif isinstance(each, IaPrefix) and each.valid:
-            yield key_of(int.from_bytes(each.prefix, "big"), each.length)
 
 
 def _is_success(options: tuple[Option, ...]) -> bool:
