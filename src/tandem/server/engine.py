@@ -300,6 +300,7 @@ def _granted(
     now_utc = client.now.utc
     lifetimes = told.lifetimes
     start, partner_lifetime = now_utc, _partner_lifetime(client, told, times[0])
+    ends = end_of(now_utc, lifetimes.valid_s)
     acked_partner_lifetime = partner_raw_clt_time = expiration_time = 0
     if before is not None:
         partner_raw_clt_time = before.partner_raw_clt_time
@@ -312,6 +313,7 @@ def _granted(
             acked_partner_lifetime = before.acked_partner_lifetime
             expiration_time = before.expiration_time
             partner_lifetime = max(partner_lifetime, before.partner_lifetime)
+            ends = max(ends, min(before.state_expiration_time, _desired_end(client, told)))
     return Lease(
         told.key,
         BindingStatus.ACTIVE,
@@ -319,7 +321,7 @@ def _granted(
         iaid,
         start_time_of_state=start,
         client_last_transaction_time=now_utc,
-        state_expiration_time=end_of(now_utc, lifetimes.valid_s),
+        state_expiration_time=ends,
         preferred_s=lifetimes.preferred_s,
         valid_s=lifetimes.valid_s,
         t1_s=times[0],
@@ -330,6 +332,15 @@ def _granted(
         expiration_time=expiration_time,
         partner_lifetime=partner_lifetime,
     )
+
+
+def _desired_end(client: Client, told: Told) -> int:
+    """Give until when the file would let the lease last, or 0.
+
+    A client that does not hear of a lease that the MCLT made shorter goes by what it was told before, so the MCLT
+    alone ends no lease earlier.
+    """
+    return end_of(client.now.utc, told.home.subnet.lifetimes.valid_s) if told.home is not None else 0
 
 
 def _partner_lifetime(client: Client, told: Told, t1_s: int) -> int:
