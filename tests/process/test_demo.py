@@ -7,7 +7,11 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 WITHIN_S = 120.0
 
@@ -20,19 +24,26 @@ def test_demo() -> None:
     assert found.stdout.count("alike") == 3
 
 
-def test_a_demo_that_is_told_to_end_leaves_nothing(tmp_path: Path) -> None:
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder of its own with a short name, for control sockets in it."""
+    with tempfile.TemporaryDirectory(prefix="t-") as name:
+        yield Path(name)
+
+
+def test_a_demo_that_is_told_to_end_leaves_nothing(folder: Path) -> None:
     command = [sys.executable, "-m", "tandem", "demo"]
-    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    environment = os.environ | {"TMPDIR": str(folder)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as demo:
         assert demo.stdout is not None
         while "kill -9" not in (line := demo.stdout.readline()):
             assert line, "the demo ended before it had servers to kill"
-        assert _servers_below(tmp_path)
+        assert _servers_below(folder)
         demo.terminate()
         demo.communicate(timeout=WITHIN_S)
     assert demo.returncode == 128 + signal.SIGTERM
-    assert not _servers_below(tmp_path)
-    assert not list(tmp_path.iterdir())
+    assert not _servers_below(folder)
+    assert not list(folder.iterdir())
 
 
 def _servers_below(folder: Path) -> list[bytes]:

@@ -183,3 +183,13 @@ def test_another_server_on_the_same_state(server: Server) -> None:
     found = server.cli("serve", str(server.file))
     assert found.returncode == 1
     assert "is in use by another server" in found.stderr
+
+
+@pytest.mark.parametrize("name", ["x" * 120, "missing/control.sock"])
+def test_a_control_socket_that_cannot_be_made(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    configuration = CONFIGURATION.replace("[server.a]", f'[server.a]\ncontrol = "{path}"')
+    found = Server(tmp_path, configuration).cli("serve", str(tmp_path / "tandem.toml"))
+    assert found.returncode == 1
+    assert f"no control socket can be made at {path} (" in " ".join(found.stderr.split())
+    assert "names another place" in found.stderr

@@ -35,11 +35,16 @@ class Control:
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
-        """Listen. A socket that a dead server left behind is replaced."""
-        self._path.unlink(missing_ok=True)
+        """Listen. A socket that a dead server left behind is replaced. OSError says in words why that cannot be."""
         before = os.umask(0o777 & ~GROUP_MAY_USE)
         try:
+            self._path.unlink(missing_ok=True)
             self._server = await asyncio.start_unix_server(self._serve, self._path, limit=LINE_MAX)
+        except OSError as error:
+            why = error.strerror or error
+            raise OSError(
+                f"no control socket can be made at {self._path} ({why}); `control` names another place"
+            ) from None
         finally:
             os.umask(before)
 
