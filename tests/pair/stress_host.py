@@ -9,6 +9,7 @@ from pair.conversation import keep
 from tandem.effects.effects import Dial, Out, Send, ToPartner
 from tandem.effects.events import Disk, Event, Interfaces
 from tandem.effects.now import Now
+from tandem.effects.outbox import Outbox
 from tandem.effects.settings import Settings
 from tandem.failover.record import FACT_PREFIX, Record, read_record
 from tandem.failover.states import State
@@ -17,8 +18,6 @@ from tandem.lease.lease import Lease, unpack
 from tandem.lease.space import Role
 from tandem.lease.table import load_table
 from tandem.node import Identity, Node
-from tandem.runtime.outbox import Outbox
-from tandem.stores.store import StoreFull
 from tandem.wire.failover import stamp
 
 if TYPE_CHECKING:
@@ -136,12 +135,12 @@ class Host:
         assert outbox is not None
         assert batch is not None
         if self.is_full:
-            outbox.done(StoreFull("the disk is full"))
+            outbox.full("the disk is full")
             self._later(RETRY_S, outbox.retry)
             return
         self._at_disk = None
         self._keep(batch)
-        outbox.done(None)
+        outbox.done()
 
     def _keep(self, batch: list[Change]) -> None:
         for change in batch:

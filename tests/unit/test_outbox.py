@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tandem.effects.effects import Answer, Effects, Out, Send
+from tandem.effects.outbox import COLLECTED_MAX, Outbox
 from tandem.lease.change import Change, Fact
-from tandem.runtime.outbox import COLLECTED_MAX, Outbox
-from tandem.stores.store import StoreBroken, StoreFull
 
 
 class Desk:
@@ -46,7 +43,7 @@ def test_a_promise_waits_for_its_commit() -> None:
     desk = Desk()
     desk.put(commit="a", then="A", at_once="x")
     assert desk.sent == "x"
-    desk.outbox.done(None)
+    desk.outbox.done()
     assert desk.sent == "xA"
 
 
@@ -55,8 +52,8 @@ def test_a_promise_without_a_commit_waits_for_every_earlier_one() -> None:
     desk.put(commit="a", then="A")
     desk.put(then="B")
     assert desk.sent == ""
-    desk.outbox.done(None)
-    desk.outbox.done(None) if desk.at_disk[1:] else None
+    desk.outbox.done()
+    desk.outbox.done() if desk.at_disk[1:] else None
     assert desk.sent.startswith("A")
 
 
@@ -66,10 +63,10 @@ def test_what_comes_while_the_disk_works_shares_the_next_batch() -> None:
     desk.put(commit="b", then="B")
     desk.put(commit="c", then="C")
     assert [names(batch) for batch in desk.at_disk] == ["a"]
-    desk.outbox.done(None)
+    desk.outbox.done()
     assert desk.sent == "A"
     assert [names(batch) for batch in desk.at_disk] == ["a", "bc"]
-    desk.outbox.done(None)
+    desk.outbox.done()
     assert desk.sent == "ABC"
     assert desk.outbox.is_empty
 
@@ -87,7 +84,7 @@ def test_datagrams_wait_while_two_batches_are_not_durable() -> None:
     assert desk.outbox.has_room
     desk.put(commit="c")
     assert not desk.outbox.has_room
-    desk.outbox.done(None)
+    desk.outbox.done()
     assert desk.outbox.has_room
 
 
@@ -95,26 +92,18 @@ def test_full_disk_withholds_and_tries_again() -> None:
     desk = Desk()
     desk.put(commit="a", then="A", answer=7)
     desk.put(commit="b", then="B")
-    desk.outbox.done(StoreFull("no room"))
+    desk.outbox.full("no room")
     assert desk.said == ["no room"]
     assert desk.sent == ""
     assert [(each.ticket, each.error is None) for each in desk.out if isinstance(each, Answer)] == [(7, False)]
     desk.outbox.retry()
-    desk.outbox.done(StoreFull("no room"))
+    desk.outbox.full("no room")
     assert desk.said == ["no room"]
     desk.outbox.retry()
-    desk.outbox.done(None)
+    desk.outbox.done()
     assert desk.said == ["no room", "accepted"]
     assert [names(batch) for batch in desk.at_disk] == ["a", "a", "a", "b"]
     desk.put(commit="c", then="C")
-    desk.outbox.done(None)
-    desk.outbox.done(None)
+    desk.outbox.done()
+    desk.outbox.done()
     assert desk.sent == "C"
-
-
-def test_a_failed_sync_ends_everything() -> None:
-    desk = Desk()
-    desk.put(commit="a", then="A")
-    with pytest.raises(StoreBroken):
-        desk.outbox.done(StoreBroken("fsync"))
-    assert desk.sent == ""

@@ -18,6 +18,7 @@ from tandem.config.problems import ConfigError
 from tandem.effects.effects import Answer, Out, Send, ToPartner
 from tandem.effects.events import Command, Disk, Event, Interfaces, Reload, Shutdown
 from tandem.effects.now import Now
+from tandem.effects.outbox import Outbox
 from tandem.lease.table import load_table
 from tandem.node import Node
 from tandem.runtime.certificates import days_left
@@ -26,11 +27,11 @@ from tandem.runtime.counters import Counters
 from tandem.runtime.doors import Doors, watch_interfaces
 from tandem.runtime.logs import Log
 from tandem.runtime.notify import notify, watchdog_s
-from tandem.runtime.outbox import Outbox, Writer
 from tandem.runtime.partners import Partners
 from tandem.runtime.poison import Poison
 from tandem.runtime.state import State
-from tandem.stores.store import StoreBroken
+from tandem.runtime.writer import Writer
+from tandem.stores.store import StoreBroken, StoreFull
 
 RETRY_S = 1.0
 """How soon a full disk, or an interface that could not be served, is tried again."""
@@ -177,9 +178,13 @@ class Runtime:
         self._loop.call_soon_threadsafe(self._guard, self._written, error)
 
     def _written(self, error: BaseException | None) -> None:
-        self._outbox.done(error)
-        if self._outbox.is_full:
+        if isinstance(error, StoreFull):
+            self._outbox.full(str(error))
             self._loop.call_later(RETRY_S, self._outbox.retry)
+        elif error is not None:
+            raise error
+        else:
+            self._outbox.done()
         self._mind_the_room()
 
     def _disk_refused(self, reason: str) -> None:
