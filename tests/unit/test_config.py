@@ -88,6 +88,9 @@ BAD = [
     ("delegated-length = 56", "delegated-length = 24", "a prefix of length 24 does not fit"),
     ('interface = "lan"', 'interface = "wan"', "no server lists 'wan' in its interfaces"),
     ('address = "2001:db8:1::5"', 'address = "2001:db8:5::5"', "line 21, subnet[1].reservation[1].address"),
+    ('"2001:db8:1::5"', '"2001:db8:1::"', "2001:db8:1:: is the subnet-router anycast address; reserve another one."),
+    ("db8:1::5", "db8:1:0:fdff:ffff:ffff:ff80", "has a reserved interface identifier (RFC 5453); reserve another"),
+    ("db8:1::5", "db8:1:0:200:5eff:fe00:5214", "has a reserved interface identifier (RFC 5453); reserve another"),
     ('duid = "00-01-02-03"', "", "give either duid or link-layer"),
     ('duid = "00-01-02-03"', 'duid = "zz"', "is not a list of octets"),
     ('prefix = "2001:db8:1::/64"', 'prefix = "2001:db8:1::1/64"', "bits behind its length"),
@@ -108,6 +111,17 @@ def test_all_that_is_wrong_is_said_at_once_in_the_order_of_lines() -> None:
     found = problems(GOOD.replace('"2h"', '"x"').replace("[server.a]", "[server.a]\nspeed = 3").replace("00-01", "z"))
     assert len(found) == 3
     assert [problem.split(",")[0] for problem in found] == ["line 2", "line 7", "line 21"]
+
+
+def test_the_first_address_of_a_subnet_of_any_length_is_its_routers() -> None:
+    longer = GOOD[: GOOD.index("[[subnet]]")] + (
+        '[[subnet]]\nprefix = "2001:db8:1::100/120"\n'
+        '[[subnet.reservation]]\nduid = "00-01-02-03"\naddress = "2001:db8:1::100"\n'
+    )
+    (problem,) = problems(longer)
+    assert "2001:db8:1::100 is the subnet-router anycast address" in problem
+    parse(longer.replace('"2001:db8:1::100"', '"2001:db8:1::101"'))
+    parse(longer.replace("::100/120", "::100/127"))  # RFC 6164: both addresses are hosts'
 
 
 def test_reserved_twice_and_one_client_twice() -> None:

@@ -106,6 +106,7 @@ def test_each_part_that_differs_has_a_digest_of_its_own(tmp_path: Path) -> None:
         "subnet 2001:db8:1::/64 pools": GOOD.replace("0:1::/80", "0:2::/80"),
         "subnet 2001:db8:1::/64 reservation": GOOD.replace("00-01-02-03", "00-01-02-04"),
         "decline-time": "decline-time = 60\n" + GOOD,
+        "link-layer-from-duid": "link-layer-from-duid = true\n" + GOOD,
         "options": '[options]\ndns-servers = ["::1"]\n' + GOOD,
     }
     for part, text in changes.items():

@@ -8,8 +8,11 @@ from ipaddress import IPv6Address, IPv6Network
 from tandem.config.model import Failover, File, Lifetimes, Reservation, Subnet
 from tandem.config.problems import Location, Problem, show_location
 from tandem.lease.lease import FOREVER
+from tandem.lease.pool import is_reserved_interface_id
 
 FAILOVER_VALID_MIN_S = 30
+ANYCAST_LENGTH_MAX = 126
+"""In longer subnets the first address is no subnet-router anycast address (RFC 6164 section 3)."""
 DEFAULT_PREFERRED_S = 2700
 DEFAULT_VALID_S = 3600
 LIFETIME_MAX_S = 10 * 365 * 86400
@@ -159,12 +162,24 @@ def _inside(at: Location, subnet: Subnet) -> Iterator[Problem]:
             yield Problem((*at, "pools", item), f"{first}-{last} is not inside {subnet.prefix}")
     for item, reservation in enumerate(subnet.reservation):
         for address in reservation.address:
-            if address not in subnet.prefix:
-                yield Problem((*at, "reservation", item, "address"), f"{address} is not inside {subnet.prefix}")
+            fault = _fault_of_address(address, subnet.prefix)
+            if fault:
+                yield Problem((*at, "reservation", item, "address"), f"{address} {fault}")
         exclude = reservation.exclude
         for prefix in reservation.prefix:
             if exclude is not None and exclude.prefixlen <= prefix.prefixlen:
                 yield Problem((*at, "reservation", item, "exclude"), f"it does not fit into {prefix}")
+
+
+def _fault_of_address(address: IPv6Address, prefix: IPv6Network) -> str:
+    """Say why no client in the subnet can have the address; nothing if one can."""
+    if address not in prefix:
+        return f"is not inside {prefix}"
+    if address == prefix[0] and prefix.prefixlen <= ANYCAST_LENGTH_MAX:
+        return "is the subnet-router anycast address; reserve another one"
+    if is_reserved_interface_id(int(address)):
+        return "has a reserved interface identifier (RFC 5453); reserve another address"
+    return ""
 
 
 def _reserved_twice(file: File) -> Iterator[Problem]:

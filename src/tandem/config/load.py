@@ -50,7 +50,11 @@ class Loaded:
 
 def load(path: Path, name: str | None) -> Loaded:
     """Read the file for the server `name`, which may be None if there is one only. ConfigError says what is wrong."""
-    text = read_text(path)
+    return load_text(read_text(path), name)
+
+
+def load_text(text: str, name: str | None) -> Loaded:
+    """Do what `load` does with the text of a file."""
     file = parse(text)
     if name is None and len(file.server) > 1:
         raise ConfigError([f"The file has several servers; say --server with one of {', '.join(sorted(file.server))}."])
@@ -134,6 +138,7 @@ def _settings(file: model.File, name: str, text: str) -> Settings:
         reuse_grace_s=file.reuse_grace,
         relationships=tuple(relationships(file, name, links)),
         relay_supplied=frozenset(file.relay_supplied_options),
+        link_layer_from_duid=file.link_layer_from_duid,
         digest=sha256(text.encode()).hexdigest(),
     )
 

@@ -8,7 +8,7 @@ from pydantic import Field, GetJsonSchemaHandler, field_validator, model_validat
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from tandem.config.options import Options, Table
+from tandem.config.options import NOT_TO_BE_SUPPLIED, Options, Table
 from tandem.config.values import Address, AddressRange, Duid, Duration, Hex, Hostname, OneOrMore, Prefix, read_address
 
 DAY_S = 86400
@@ -163,6 +163,15 @@ class File(Table):
     decline_time: Duration = DAY_S
     reuse_grace: Duration = 10
     relay_supplied_options: list[int] = [65]
+    link_layer_from_duid: bool = False
+
+    @field_validator("relay_supplied_options")
+    @classmethod
+    def _relay_supplied_options(cls, value: list[int]) -> list[int]:
+        for code in value:
+            if not 0 < code <= 0xFFFF or code in NOT_TO_BE_SUPPLIED:
+                raise ValueError(f"option {code} is not one for relays to supply; take it out")
+        return value
 
 
 def read_endpoint(text: str) -> tuple[str, int]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from ipaddress import IPv6Address
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tandem.config.values import Address, Domain, Duration, Hex, read_address, read_domain
 from tandem.effects.settings import OptionSet
-from tandem.wire.option import Option, write_option, write_options
+from tandem.wire.option import write_option, write_options
 from tandem.wire.options import (
     AftrName,
     BootFileParameters,
@@ -30,6 +33,8 @@ from tandem.wire.options import (
 
 NOT_TO_BE_CONFIGURED = frozenset((*range(1, 16), 18, 19, 20, 25, 26, 39, 66, 67, 79, 135))
 """Options with a meaning of their own in an exchange; the server sets them itself, or nobody does."""
+NOT_TO_BE_SUPPLIED = NOT_TO_BE_CONFIGURED | {InformationRefreshTime.code, SolMaxRt.code, InfMaxRt.code}
+"""And those whose bounds, or whose place, a relay does not keep (RFC 9915 21.23 to 21.25)."""
 NTP_ADDRESS = 1  # RFC 5908 4.1
 NTP_NAME = 3  # RFC 5908 4.3
 MAX_RT = Field(ge=60, le=86400)  # RFC 9915 21.24, 21.25
@@ -96,6 +101,14 @@ class Options(BaseModel):
     inf_max_rt: Annotated[Duration, MAX_RT] | None = None
     vendor_options: list[VendorSpecific] | None = None
 
+    @field_validator("vendor_options")
+    @classmethod
+    def _each_vendor_once(cls, value: list[VendorSpecific] | None) -> list[VendorSpecific] | None:
+        for vendor, times in Counter(each.enterprise for each in value or ()).items():
+            if times > 1:
+                raise ValueError(f"vendor {vendor} stands here twice; put its suboptions together")
+        return value
+
     @model_validator(mode="before")
     @classmethod
     def _only_numbers_beside_names(cls, value: Any) -> Any:
@@ -107,6 +120,8 @@ class Options(BaseModel):
                 raise ValueError(f"there is no option {key!r}; write its number, or one of {', '.join(sorted(names))}")
             if not 0 < int(key) <= 0xFFFF or int(key) in NOT_TO_BE_CONFIGURED:
                 raise ValueError(f"option {key} is not one to configure")
+            if int(key) in NAMES:
+                raise ValueError(f"option {int(key)} has a name: {NAMES[int(key)]}")
         return value
 
     @model_validator(mode="after")
@@ -116,7 +131,11 @@ class Options(BaseModel):
 
     def encode(self) -> OptionSet:
         """Give the options with their headers, by code."""
-        encoded = {each.code: write_options((each,)) for each in self._declared()}
+        encoded = {}
+        for name, (option, made_of) in NAMED.items():
+            value = getattr(self, name)
+            if value is not None:
+                encoded[option.code] = write_options((option(made_of(value)),))
         if self.vendor_options:
             encoded[VendorOptions.code] = write_options(
                 VendorOptions(each.enterprise, tuple(each.suboptions.items())) for each in self.vendor_options
@@ -125,29 +144,21 @@ class Options(BaseModel):
             encoded[int(number)] = write_option(int(number), numbered.body())
         return encoded
 
-    def _declared(self) -> list[Option]:
-        made: list[tuple[Any, Any]] = [
-            (self.dns_servers, lambda value: DnsServers(_packed(value))),
-            (self.domain_search, lambda value: DomainSearch(tuple(value))),
-            (self.ntp_servers, lambda value: NtpServers(tuple(_ntp_server(each) for each in value))),
-            (self.sntp_servers, lambda value: SntpServers(_packed(value))),
-            (self.sip_servers, lambda value: SipServers(_packed(value))),
-            (self.sip_domains, lambda value: SipNames(tuple(value))),
-            (self.posix_timezone, PosixTimezone),
-            (self.tzdb_timezone, TzdbTimezone),
-            (self.information_refresh_time, InformationRefreshTime),
-            (self.bootfile_url, BootFileUrl),
-            (self.bootfile_parameters, lambda value: BootFileParameters(tuple(each.encode() for each in value))),
-            (self.aftr_name, AftrName),
-            (self.captive_portal, CaptivePortal),
-            (self.sol_max_rt, SolMaxRt),
-            (self.inf_max_rt, InfMaxRt),
-        ]
-        return [make(value) for value, make in made if value is not None]
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
-def _packed(addresses: list[Any]) -> tuple[bytes, ...]:
+def _packed(addresses: Iterable[IPv6Address]) -> tuple[bytes, ...]:
     return tuple(address.packed for address in addresses)
+
+
+def _texts(texts: Iterable[str]) -> tuple[bytes, ...]:
+    return tuple(each.encode() for each in texts)
+
+
+def _ntp_servers(servers: Iterable[str]) -> tuple[tuple[int, bytes], ...]:
+    return tuple(_ntp_server(each) for each in servers)
 
 
 def _ntp_server(server: str) -> tuple[int, bytes]:
@@ -156,3 +167,25 @@ def _ntp_server(server: str) -> tuple[int, bytes]:
         return NTP_ADDRESS, read_address(server).packed
     except ValueError:
         return NTP_NAME, DomainSearch((read_domain(server),)).body()
+
+
+NAMED: Mapping[str, tuple[type[Any], Callable[[Any], Any]]] = {
+    "dns_servers": (DnsServers, _packed),
+    "domain_search": (DomainSearch, tuple),
+    "ntp_servers": (NtpServers, _ntp_servers),
+    "sntp_servers": (SntpServers, _packed),
+    "sip_servers": (SipServers, _packed),
+    "sip_domains": (SipNames, tuple),
+    "posix_timezone": (PosixTimezone, _as_it_is),
+    "tzdb_timezone": (TzdbTimezone, _as_it_is),
+    "information_refresh_time": (InformationRefreshTime, _as_it_is),
+    "bootfile_url": (BootFileUrl, _as_it_is),
+    "bootfile_parameters": (BootFileParameters, _texts),
+    "aftr_name": (AftrName, _as_it_is),
+    "captive_portal": (CaptivePortal, _as_it_is),
+    "sol_max_rt": (SolMaxRt, _as_it_is),
+    "inf_max_rt": (InfMaxRt, _as_it_is),
+}
+"""The options of one value, by the field that has it, and what they are made of."""
+NAMES = {option.code: kebab(name) for name, (option, _) in NAMED.items()} | {VendorOptions.code: "vendor-options"}
+"""The names of the options that have one, by code."""

@@ -123,6 +123,7 @@ def _summary(file: model.File, name: str, failover: model.Failover) -> dict[str,
         "options": {code: value.hex() for code, value in file.options.encode().items()},
         "decline-time": file.decline_time,
         "reuse-grace": file.reuse_grace,
+        "link-layer-from-duid": file.link_layer_from_duid,
         f"failover {name} secondary-share": failover.secondary_share,
     }
     for subnet in file.subnet:

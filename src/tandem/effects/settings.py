@@ -101,5 +101,7 @@ class Settings:
     relationships: tuple[Relationship, ...] = ()
     relay_supplied: frozenset[int] = frozenset()
     """Options that a relay may supply (RFC 6422)."""
+    link_layer_from_duid: bool = False
+    """Whether a client whose link-layer address no relay says is taken to have the one inside its DUID."""
     digest: str = field(default="", compare=False)
     """Tells whether two servers run the same file."""

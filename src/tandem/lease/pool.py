@@ -192,11 +192,7 @@ class Pool:
 def is_reserved_interface_id(address: int) -> bool:
     """Say whether the address must not be given to a host (RFC 5453, RFC 9915 13.1)."""
     interface_id = address & (1 << 64) - 1
-    return (
-        interface_id == 0
-        or interface_id >> 7 == 0xFDFFFFFFFFFFFF80 >> 7
-        or 0x02005EFFFE000000 <= interface_id <= 0x02005EFFFE005213
-    )
+    return interface_id == 0 or interface_id >> 7 == 0xFDFFFFFFFFFFFF80 >> 7 or interface_id >> 24 == 0x02005EFFFE
 
 
 def _overlap(range_: Range, hole: tuple[int, int]) -> int:

@@ -35,21 +35,25 @@ def identify(now: Moment, message: ClientMessage, relays: list[Relay], place: Pl
     """Put together what is known of who sent the message."""
     reservation = None
     if place is not None and message.client_id:
-        hardware = link_layer_address(message, relays) if place.knows_link_layers else None
+        hardware = None
+        if place.knows_link_layers:
+            hardware = link_layer_of_relay(message, relays)
+            if hardware is None and place.link_layer_from_duid:
+                hardware = link_layer_of_duid(message.client_id)
         reservation = place.reservation_for(message.client_id, hardware)
     return Client(now, message, relays, place, reservation, message.client_id, rules)
 
 
-def link_layer_address(message: ClientMessage, relays: list[Relay]) -> bytes | None:
-    """Give the client's link-layer address: as its relay saw it (RFC 6939), else from its DUID, else None."""
+def link_layer_of_relay(message: ClientMessage, relays: list[Relay]) -> bytes | None:
+    """Give the client's link-layer address as its relay saw it (RFC 6939), None if no relay says it."""
     if relays:
         seen = body_of(message.data, relays[-1].options, ClientLinkLayer.code)
         if seen is not None and len(seen) > ClientLinkLayer.fixed.size:
             return seen[ClientLinkLayer.fixed.size :]
-    return link_layer_of_duid(message.client_id)
+    return None
 
 
 def link_layer_of_duid(duid: bytes) -> bytes | None:
-    """Give the link-layer address in a DUID-LLT or DUID-LL, None for other kinds (RFC 9915 11)."""
+    """Give the link-layer address in a DUID-LLT or DUID-LL, None for other kinds. Unreliable: RFC 9915 11."""
     at = LINK_LAYER_AT.get(int.from_bytes(duid[:2], "big"))
     return duid[at:] if at is not None and len(duid) > at else None

@@ -27,8 +27,10 @@ class Home(NamedTuple):
 class Place:
     """A link, with its pools, subnets and reservations indexed."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, link_layer_from_duid: bool) -> None:
         self.name = link.name
+        self.link_layer_from_duid = link_layer_from_duid
+        """Whether a DUID may be asked for a link-layer address."""
         self.relationship = link.relationship
         self.subnets = link.subnets
         pools = sorted(
@@ -100,7 +102,7 @@ class Places:
     """All links of a server, found by network interface and by link-address."""
 
     def __init__(self, settings: Settings, interfaces: Mapping[int, tuple[str, tuple[int, ...]]]) -> None:
-        self._places = [Place(link) for link in settings.links]
+        self._places = [Place(link, settings.link_layer_from_duid) for link in settings.links]
         self._subnets = sorted(
             ((subnet.first, subnet.last, place) for place in self._places for subnet in place.subnets),
             key=lambda each: each[0],
