@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from itertools import count
 from typing import TypeVar
 
 import pytest
@@ -19,7 +20,7 @@ from tandem.effects.events import ConnectionFailed, Event, PartnerGone, PartnerO
 from tandem.lease.space import Role
 from tandem.runtime import partners
 from tandem.runtime.certificates import tls_context
-from tandem.runtime.partners import HANDSHAKES_MAX, Partners
+from tandem.runtime.partners import HANDSHAKES_MAX, PIECE_OCTETS, Partners
 from tandem.wire.failover import (
     FailoverMessage,
     FailoverType,
@@ -177,6 +178,26 @@ def test_what_comes_is_handed_on() -> None:
         writer.close()
         await pair.door.until(lambda: pair.door.of(PartnerGone))
         assert pair.door.events[0] is up
+
+    run(test)
+
+
+def test_when_octets_came_is_kept_while_they_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RFC 8156 7.1: clients have their turn between one piece and the next, however long that takes."""
+
+    async def test() -> None:
+        pair = await Pair(without_tls).open()
+        _, writer = await pair.dial()
+        writer.write(CONNECT)
+        await pair.door.until(lambda: pair.door.octets == CONNECT)
+        clock = count(1_900_000_000)
+        monkeypatch.setattr(time, "time", lambda: next(clock))
+        stream = pair.door.partners._wires[1]
+        for _ in range(2):
+            stream.data_received(bytes(2 * PIECE_OCTETS))
+        await pair.door.until(lambda: len(pair.door.octets) == len(CONNECT) + 4 * PIECE_OCTETS)
+        came = [each.received_utc for each in pair.door.of(PartnerOctets)[1:]]
+        assert came == [1_900_000_000, 1_900_000_000, 1_900_000_001, 1_900_000_001]
 
     run(test)
 

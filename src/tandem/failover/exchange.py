@@ -19,7 +19,7 @@ from tandem.lease.table import LeaseTable
 from tandem.wire.binding import (
     LeaseUpdate,
     LeaseVerdict,
-    MissingInformation,
+    RejectedUpdate,
     Update,
     read_reply,
     read_update,
@@ -29,6 +29,7 @@ from tandem.wire.binding import (
 )
 from tandem.wire.failover import FailoverMessage, FailoverType
 from tandem.wire.failover_options import FailoverStatus
+from tandem.wire.received import ADDRESS_LENGTH
 
 BALANCE_EVERY_S = 60.0
 DETAILS_OCTETS_MAX = 4096
@@ -127,10 +128,10 @@ class Exchange:
         """RFC 8156 7.5: every BNDUPD is answered, once what it changes is durable."""
         try:
             update = read_update(message.options)
-        except MissingInformation as missing:
-            rejection = write_rejection(message.options, FailoverStatus.MISSING_BINDING_INFORMATION, str(missing))
-            effects.note("update-refused", "warning", relationship=self.relationship.name, why=str(missing))
-            session.answer(FailoverType.BNDREPLY, message.transaction_id, rejection, effects.then)
+        except RejectedUpdate as rejected:
+            options = write_rejection(message.options, rejected.code, str(rejected))
+            effects.note("update-refused", "warning", relationship=self.relationship.name, why=str(rejected))
+            session.answer(FailoverType.BNDREPLY, message.transaction_id, options, effects.then)
             return
         verdicts = [self._decide(now, lease, update, effects) for lease in update.leases]
         options = write_reply(update, verdicts)
@@ -155,7 +156,9 @@ class Exchange:
         if verdict.code is None:
             after = accepted(mine, theirs, update, now.utc)
             if after != mine:
-                effects.commit.append(self._table.put(after))
+                # The primary counts what it takes back only once it hears so, and its hearing so may fail.
+                is_taken_back = self.relationship.role is Role.SECONDARY and _is_nobodys_prefix(after)
+                effects.commit.append(self._table.change(after) if is_taken_back else self._table.put(after))
             return LeaseVerdict(key)
         self.conflicts += verdict.code is FailoverStatus.ADDRESS_IN_USE
         effects.note("update-refused", "warning", relationship=self.relationship.name, key=key, why=verdict.reason)
@@ -247,6 +250,11 @@ class Exchange:
 def _nobodys(lease: Lease) -> Update:
     update = LeaseUpdate(lease.key, 0, 0, 0, 0, 0, lease.status, lease.start_time_of_state)
     return Update(b"", b"", (update,))
+
+
+def _is_nobodys_prefix(lease: Lease) -> bool:
+    """Say whether it is a prefix that is the primary's to give, and was never a client's."""
+    return not lease.duid and lease.length != ADDRESS_LENGTH and lease.status == BindingStatus.FREE
 
 
 def _fits(pool: Pool, key: int) -> bool:

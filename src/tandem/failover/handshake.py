@@ -11,6 +11,7 @@ from tandem.wire.failover import FailoverMessage, FailoverType, find
 from tandem.wire.failover_options import FailoverStatus
 from tandem.wire.option import Option, write_options
 from tandem.wire.options import Status, VendorOptions
+from tandem.wire.received import ADDRESS_LENGTH
 
 VERSION = (1, 0)
 MCLT_MIN_S = 30
@@ -68,8 +69,8 @@ def read_status(message: FailoverMessage) -> Status | None:
     return status if status is not None and status.status else None
 
 
-def read_terms(message: FailoverMessage) -> Terms:
-    """Read a CONNECT or CONNECTREPLY. Refuse if something is missing, or is of another version."""
+def read_terms(message: FailoverMessage, relationship: Relationship) -> Terms:
+    """Read a CONNECT or CONNECTREPLY. Refuse if something is missing, or cannot be followed here."""
     options = message.read_options()
     version = find(options, fo.ProtocolVersion)
     mclt, keepalive = find(options, fo.Mclt), find(options, fo.KeepaliveTime)
@@ -83,6 +84,12 @@ def read_terms(message: FailoverMessage) -> Terms:
         raise Refuse(
             FailoverStatus.CONFIGURATION_CONFLICT, f"no MCLT below {MCLT_MIN_S} s, no keepalive or window of 0"
         )
+    flags = find(options, fo.Connect)
+    is_fixed = flags is not None and flags.flags & fo.ConnectFlags.FIXED_PD_LENGTH
+    has_prefixes = any(pool.length < ADDRESS_LENGTH for pool in relationship.pools)
+    if has_prefixes and relationship.fixed_pd_length and not is_fixed:
+        several = "prefixes of several lengths from one pool cannot be followed here (FIXED_PD_LENGTH is not set)"
+        raise Refuse(FailoverStatus.NOT_SUPPORTED, several)
     own = next((each for each in options if isinstance(each, VendorOptions) and each.enterprise == ENTERPRISE), None)
     digest = dict(own.suboptions).get(DIGEST) if own is not None else None
     return Terms(name.name if name else None, mclt.seconds, keepalive.seconds, unacked.messages, digest)

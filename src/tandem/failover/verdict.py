@@ -66,6 +66,8 @@ def judge(mine: Lease | None, theirs: LeaseUpdate, duid: bytes, role: Role, now_
     if theirs.status not in FIGURE_4:
         text = f"binding-status {theirs.status} is not one that is exchanged"
         return Verdict(FailoverStatus.MISSING_BINDING_INFORMATION, text)
+    if theirs.status == B.ACTIVE and not duid:
+        return Verdict(FailoverStatus.MISSING_BINDING_INFORMATION, "an ACTIVE lease is a client's, and none is named")
     if mine is None or says_the_same(mine, theirs, duid):
         return ACCEPTED
     later = is_later(theirs, mine, role)

@@ -95,6 +95,7 @@ class Lease(NamedTuple):
             start_time_of_state=start,
             state_expiration_time=until if status in TIMED else start,
             acked_partner_lifetime=0,
+            partner_lifetime=max(self.partner_lifetime, self.acked_partner_lifetime),
         )
 
     def next_start_time(self, now_utc: int) -> int:

@@ -11,6 +11,7 @@ import contextlib
 import socket
 import ssl
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import count
@@ -52,8 +53,8 @@ class Wire(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self._accepted = accepted
         self._kept = b""
-        self.backlog = bytearray()
-        """What came and was not yet handed on."""
+        self.backlog: deque[PartnerOctets] = deque()
+        """What came and was not yet handed on, in pieces."""
         self._more = asyncio.Event()
         self._is_gone = False
         self._octets: Callable[[bytes], None] | None = None
@@ -344,10 +345,13 @@ class Partners:
         wire.hand_over(partial(self._octets, number), partial(self._gone, number))
 
     def _octets(self, number: int, octets: bytes) -> None:
+        """Take in what came; the time of that goes with it, however long it waits (RFC 8156 7.1)."""
         wire = self._wires.get(number)
         if wire is not None:
             is_first = not wire.backlog
-            wire.backlog += octets
+            came = int(time.time())
+            for at in range(0, len(octets), PIECE_OCTETS):
+                wire.backlog.append(PartnerOctets(number, octets[at : at + PIECE_OCTETS], came))
             if is_first:
                 self._take_piece(number)
 
@@ -356,9 +360,8 @@ class Partners:
         wire = self._wires.get(number)
         if wire is None or not wire.backlog:
             return
-        piece = bytes(wire.backlog[:PIECE_OCTETS])
-        self._into(PartnerOctets(number, piece, int(time.time())))
-        del wire.backlog[:PIECE_OCTETS]
+        self._into(wire.backlog[0])
+        wire.backlog.popleft()
         if wire.backlog:
             asyncio.get_running_loop().call_soon(self._take_piece, number)
 
@@ -366,8 +369,8 @@ class Partners:
         wire = self._wires.get(number)
         if wire is None:
             return
-        if wire.backlog:
-            self._into(PartnerOctets(number, bytes(wire.backlog), int(time.time())))
+        for piece in wire.backlog:
+            self._into(piece)
         if self._wires.pop(number, None) is not None:
             self._into(PartnerGone(number, reason))
 

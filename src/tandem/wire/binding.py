@@ -6,12 +6,12 @@ none. What is not known here is kept as encoded options in `details` and given b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from struct import Struct
 from typing import NamedTuple
 
 from tandem.wire import failover_options as fo
-from tandem.wire.failover_options import ClientData, from_wire, to_wire
+from tandem.wire.failover_options import ClientData, FailoverStatus, from_wire, to_wire
 from tandem.wire.option import write_option
 from tandem.wire.options import ClientId, IaAddress, IaNa, IaPd, IaPrefix, Status
 from tandem.wire.reader import WireError, index_options
@@ -26,10 +26,31 @@ STATUS_HEADER = Struct("!H")
 LEASES_MAX = 128
 """Leases in one update; a client holds fewer, and an answer about so many fits into a message."""
 TEXT_MAX = 200
+VSS = 68
+"""OPTION_VSS, RFC 6607 3.4: of which VPN what stands beside it is. That RFC is not supported."""
+GIVEN_BACK_OCTETS_MAX = 16_000
+"""Of one option in a rejection, so that with all that may stand in it fits into a message."""
 
 
-class MissingInformation(WireError):
-    """An update says too little to be processed (RFC 8156 7.5.3)."""
+class RejectedUpdate(WireError):
+    """All of an update is to be rejected, with this status; the message says why."""
+
+    code: FailoverStatus
+
+
+class MissingInformation(RejectedUpdate):
+    """It says too little to be processed (RFC 8156 7.5.3)."""
+
+    code = FailoverStatus.MISSING_BINDING_INFORMATION
+
+
+class AnotherVpn(RejectedUpdate):
+    """It is about another VPN than the global one, the only one here (RFC 8156 7.4, 7.6)."""
+
+    code = FailoverStatus.CONFIGURATION_CONFLICT
+
+    def __init__(self) -> None:
+        super().__init__("this server serves no VPN but the global one, without OPTION_VSS")
 
 
 class LeaseUpdate(NamedTuple):
@@ -129,7 +150,7 @@ def _ia_option(lease: LeaseUpdate, option: bytes) -> bytes:
 
 
 def read_update(data: bytes) -> Update:
-    """Read the options of a BNDUPD. WireError if they break their format, MissingInformation if they say too little."""
+    """Read the options of a BNDUPD. WireError if they break their format, RejectedUpdate if they cannot be used."""
     options = index_options(data, 0, len(data))
     holders = [each for each in options if each[0] in (ClientData.code, IaPrefix.code)]
     if len(holders) != 1:
@@ -148,6 +169,8 @@ def read_update(data: bytes) -> Update:
             duid = data[body:to]
         elif option in (IaNa.code, IaPd.code):
             leases += _read_ia(data, option, body, to, base)
+        elif option == VSS:
+            raise AnotherVpn
         elif option not in (fo.BaseTime.code, Status.code):
             details.append(data[body - 4 : to])
     if len(leases) > LEASES_MAX:
@@ -196,6 +219,8 @@ def _read_lease(
             found[option] = data[body]
         elif option in TIME_CODES:
             found[option] = _read_u32(data, body, to)
+        elif option == VSS:
+            raise AnotherVpn
         elif option not in (fo.BaseTime.code, Status.code, ClientData.code):
             details.append(data[body - 4 : to])
     status = found.get(fo.Binding.code)
@@ -248,16 +273,30 @@ def write_rejection(data: bytes, code: int, text: str) -> bytes:
     status = _status_option(code, text)
     for option, start, end in index_options(data, 0, len(data)):
         if option == ClientData.code:
-            inner = index_options(data, start, end)
-            client = b"".join(
-                data[body - 4 : to]
-                for each, body, to in inner
-                if each == ClientId.code and to - body <= DUID_OCTETS_MAX
-            )
-            return write_option(ClientData.code, client + status)
-        if option == IaPrefix.code and start + IA_PREFIX.size <= end:
-            return write_option(IaPrefix.code, data[start : start + IA_PREFIX.size] + status)
+            return write_option(ClientData.code, _given_back(data, start, end, OF_CLIENT) + status)
+        at = start + IA_PREFIX.size
+        if option == IaPrefix.code and at <= end:
+            return write_option(IaPrefix.code, data[start:at] + status + _given_back(data, at, end, OF_PREFIX))
     return status
+
+
+OF_CLIENT = {ClientId.code: ClientId.code, VSS: VSS}
+OF_PREFIX = {
+    VSS: VSS,
+    fo.Binding.code: fo.Binding.code,
+    fo.StateExpirationTime.code: fo.StateExpirationTime.code,
+    fo.PartnerLifetime.code: fo.PartnerLifetimeSent.code,
+}
+"""What is given back of an update, and under which code."""
+
+
+def _given_back(data: bytes, start: int, end: int, codes: Mapping[int, int]) -> bytes:
+    """Give the first of each of these options that is not too long, under its code in an answer."""
+    found: dict[int, bytes] = {}
+    for option, body, to in index_options(data, start, end):
+        if option in codes and to - body <= GIVEN_BACK_OCTETS_MAX:
+            found.setdefault(option, write_option(codes[option], data[body:to]))
+    return b"".join(found.values())
 
 
 def _status_option(code: int, text: str) -> bytes:
