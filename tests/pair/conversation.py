@@ -21,7 +21,7 @@ loud                              show each CONTACT from here on
 given a STATE [new] [window=1]    begin anew: a alone, in that state and done with STARTUP, connected to a partner for
                                   which the script speaks; `new` if it never was in step with a partner
 starting a STATE [new]            the same, but still in STARTUP
-connect                           that partner connects again
+connect [flags=0]                 that partner connects again, with such connect flags
 says STATE [communicated] [startup] [since=+9s]   that partner tells its state
 holds STATUS c1 [clt=+0s] [since=+0s] [until=+60s]    it has this on record for 2001:db8:1::1, of its own client
 tells STATUS c1 [clt=+9s] [raw=+0s] [since=+9s] [until=+99s]    that partner says this of it
@@ -32,7 +32,7 @@ says UPDDONE|POOLREQ|... [id=0]   that partner sends such a message; UPDDONE ans
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from ipaddress import IPv6Address
 from pathlib import Path
@@ -57,29 +57,30 @@ from tandem.effects.events import (
 from tandem.effects.now import Now
 from tandem.failover.handshake import write_terms
 from tandem.failover.record import FACT_PREFIX, HEARTBEAT_FACT, Record, read_record
-from tandem.failover.session import MAX_UNACKED
 from tandem.failover.states import State
 from tandem.lease.change import Change, Put
 from tandem.lease.lease import BindingStatus, Lease, key_of, show_key, unpack
 from tandem.lease.table import LeaseTable, load_table
 from tandem.node import Identity, Node
+from tandem.sim.host import START_MONO, keep
+from tandem.sim.words import START_UTC, relative, show_between_partners
 from tandem.wire import failover_options as fo
-from tandem.wire.binding import LeaseUpdate, LeaseVerdict, Update, read_reply, read_update, write_reply, write_update
+from tandem.wire.binding import LeaseUpdate, LeaseVerdict, Update, read_update, write_reply, write_update
 from tandem.wire.failover import FailoverMessage, FailoverType, message, read_failover_message, stamp
-from tandem.wire.failover_options import EPOCH, FailoverStatus, ServerFlags
+from tandem.wire.failover_options import FailoverStatus, ServerFlags
 from tandem.wire.message import Message, read_message
-from tandem.wire.option import write_options
-from tandem.wire.options import ClientId, IaAddress, IaNa, IaPd, IaPrefix, ServerId, Status, VendorOptions
+from tandem.wire.option import Option, read_options, write_options
+from tandem.wire.options import ClientId, IaAddress, IaNa, IaPd, IaPrefix, ServerId, Status
+from tandem.wire.reader import Reader
 
 HERE = Path(__file__).parent
-START_UTC = 1_800_000_000
-START_MONO = 1000.0
 QUIET_NOTES = ("answered", "lease-ended", "dropped", "held-to-mclt")
 QUIET_MESSAGES = (FailoverType.CONTACT,)
 ROUNDS_MAX = 100_000
 INTERFACES: dict[int, tuple[str, tuple[int, ...]]] = {1: ("eth0", ()), 2: ("eth1", ())}
 CONTESTED = key_of(int(IPv6Address("2001:db8:1::1")))
 STATES = {state.words: state for state in State}
+TERMS: dict[str, Callable[[int], Option]] = {"window": fo.MaxUnackedBndupd, "flags": fo.Connect}
 
 
 class End(NamedTuple):
@@ -88,16 +89,6 @@ class End(NamedTuple):
     server: Server | None
     connection: int
     name: str
-
-
-def keep(change: Change, leases: dict[int, bytes], facts: dict[str, bytes]) -> None:
-    """Do to a disk what a change says."""
-    if not isinstance(change, Put):
-        facts[change.name] = change.value
-    elif change.record is None:
-        leases.pop(change.key, None)
-    else:
-        leases[change.key] = change.record
 
 
 class Server:
@@ -272,23 +263,24 @@ class Conversation:
         self._do_start(name)
         if ready:
             self._do_tick("6s")
-        window = next((int(word[7:]) for word in words if word.startswith("window=")), MAX_UNACKED)
-        self._connect_puppet(server, window)
+        self._connect_puppet(server, *words)
         self._deliver()
         self._said = []
 
-    def _do_connect(self) -> None:
-        self._connect_puppet(self._servers[self._puppeteer], MAX_UNACKED)
+    def _do_connect(self, *words: str) -> None:
+        self._connect_puppet(self._servers[self._puppeteer], *words)
 
-    def _connect_puppet(self, server: Server, window: int) -> None:
+    def _connect_puppet(self, server: Server, *words: str) -> None:
         self._connections += 1
         server.ends = {self._connections: End(None, 0, "b" if server.name == "a" else "a")}
         is_primary = server.name == "a"
         type_ = FailoverType.CONNECTREPLY if is_primary else FailoverType.CONNECT
         relationship = load(HERE / f"{self._file}.toml", server.name).settings.relationships[0]
-        options = write_terms(relationship, type_, relationship.mclt_s, b"")
-        usual, wanted = (write_options((fo.MaxUnackedBndupd(each),)) for each in (MAX_UNACKED, window))
-        options = options.replace(usual, wanted)
+        usual = read_options(Reader(write_terms(relationship, type_, relationship.mclt_s, b"")))
+        others = [
+            TERMS[name](int(value)) for name, _, value in (word.partition("=") for word in words) if name in TERMS
+        ]
+        options = write_options({each.code: each for each in (*usual, *others)}.values())
         self._handle(server, PartnerUp(self._connections, ("campus",), "puppet", is_primary))
         self._puppet_sends(server, FailoverMessage(type_, 1, options))
 
@@ -466,7 +458,7 @@ class Conversation:
                     if sent.type is FailoverType.BNDUPD:
                         self._unanswered.append(sent)
                     if sent.type not in self._quiet:
-                        yield f"{name} -> {server.ends[each.connection].name}: {_show_message(sent)}"
+                        yield f"{name} -> {server.ends[each.connection].name}: {show_between_partners(sent)}"
                 case Send():
                     yield f"{name} -> {self._show_reply(server, each)}"
                 case Answer():
@@ -485,7 +477,7 @@ class Conversation:
             "partner-lifetime": lease.partner_lifetime if full else 0,
             "expiration": lease.expiration_time,
         }
-        parts += [f"{key}={_relative(value - START_UTC)}" for key, value in times.items() if value]
+        parts += [f"{key}={relative(value - START_UTC)}" for key, value in times.items() if value]
         return " ".join(parts + (["owes"] if lease.owes_partner else []))
 
     def _show_reply(self, server: Server, send: Send) -> str:
@@ -537,67 +529,6 @@ def _show_ia(ia: IaNa | IaPd, known: dict[str, list[str]]) -> Iterator[str]:
     known[name] = leases
 
 
-def _show_message(shown: FailoverMessage) -> str:
-    """Show a message so that a conversation can be read; times count from the start of the script."""
-    match shown.type:
-        case FailoverType.BNDUPD:
-            update = read_update(shown.options)
-            client = [f"c{update.duid[-1]}"] if update.duid else []
-            return " ".join(("BNDUPD", *client, *map(_show_update, update.leases)))
-        case FailoverType.BNDREPLY:
-            reply = read_reply(shown.options)
-            whole = [f"rejected: {_code(reply.code)} ({reply.text})"] if reply.code else []
-            return " ".join(("BNDREPLY", *whole, *map(_show_verdict, reply.verdicts)))
-    parts: list[str] = [shown.type.name]
-    for each in shown.read_options():
-        match each:
-            case fo.ServerState():
-                parts.append(State(each.state).words)
-            case fo.ServerFlagsOption():
-                parts += [flag.name or "" for flag in ServerFlags if each.flags & flag]
-            case fo.PartnerDownTime():
-                parts.append(f"partner-down={_time(each.time)}")
-            case fo.Mclt():
-                parts.append(f"mclt={each.seconds}s")
-            case fo.KeepaliveTime():
-                parts.append(f"keepalive={each.seconds}s")
-            case Status():
-                parts.append(f"{_code(each.status)} ({each.message})")
-            case fo.StartTimeOfState():
-                parts.append(f"since={_time(each.time)}")
-            case VendorOptions() if len(each.suboptions) > 1:
-                parts.append("with details")
-    return " ".join(parts)
-
-
-def _show_update(lease: LeaseUpdate) -> str:
-    times = {
-        "since": lease.start_time_of_state,
-        "until": lease.state_expiration_time,
-        "clt": lease.client_last_transaction_time,
-        "partner-lifetime": lease.partner_lifetime,
-        "raw-clt": lease.partner_raw_clt_time,
-        "expiration": lease.expiration_time,
-    }
-    shown = [f"{key}={_relative(value - START_UTC)}" for key, value in times.items() if value]
-    return " ".join((show_key(lease.key), BindingStatus(lease.status).name.replace("_", "-"), *shown))
-
-
-def _show_verdict(verdict: LeaseVerdict) -> str:
-    if verdict.code:
-        return f"{show_key(verdict.key)} rejected: {_code(verdict.code)} ({verdict.text})"
-    sent = verdict.partner_lifetime_sent
-    return show_key(verdict.key) + (f" partner-lifetime={_relative(sent - START_UTC)}" if sent else "")
-
-
-def _code(code: int) -> str:
-    return FailoverStatus(code).name
-
-
-def _time(absolute: int) -> str:
-    return _relative(absolute + EPOCH - START_UTC)
-
-
 def _readable(values: Any) -> dict[str, Any]:
     return {key: show_key(value) if key == "key" else value for key, value in values.items()}
 
@@ -606,10 +537,6 @@ def _show_result(result: Any) -> str:
     shown = result["relationships"][0] if "relationships" in result else result
     simple = {key: value for key, value in shown.items() if key == "differences" or not isinstance(value, dict | list)}
     return ", ".join(f"{key}={value}" for key, value in simple.items())
-
-
-def _relative(seconds_: int) -> str:
-    return f"{seconds_:+d}s" if abs(seconds_) < 10**9 else "never"
 
 
 def _seconds_text(value: int) -> str:

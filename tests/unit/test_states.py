@@ -77,8 +77,10 @@ def test_what_moves_it_besides() -> None:
     wanted[State.POTENTIAL_CONFLICT, Happening.UPDDONE, Role.SECONDARY] = State.NORMAL
     interrupted = State.COMMUNICATIONS_INTERRUPTED
     wanted |= {(interrupted, Happening.AUTO_PARTNER_DOWN, role): State.PARTNER_DOWN for role in both}  # 8.9.2
+    wanted |= {(State.PARTNER_DOWN, Happening.FORGOTTEN, role): State.POTENTIAL_CONFLICT for role in both}
     for mine in {*State} - {State.PARTNER_DOWN}:  # 8.8.2, 8.9.2, 8.11.2; decision 5
         wanted |= {(mine, Happening.PARTNER_IS_DOWN, role): State.PARTNER_DOWN for role in both}
+    del wanted[State.CONFLICT_DONE, Happening.PARTNER_IS_DOWN, Role.SECONDARY]  # 8.12
     assert wanted == ON
 
 

@@ -136,9 +136,14 @@ class Endpoint:
         self._dial_at = now.mono + REDIAL_REFUSED_S
 
     def come_back(self, now: Moment, effects: Effects) -> None:
-        """Serve again, through STARTUP; if this server was only about to step aside, it just goes on."""
+        """Serve again, through STARTUP; if this server was only about to step aside, it just goes on.
+
+        While it cannot serve it stays aside, until it can.
+        """
         self.aside_when_told = ""
-        if not self.aside:
+        if self.aside and self.cannot_serve:
+            self.aside = self.cannot_serve
+        if not self.aside or self.cannot_serve:
             return
         effects.note("came-back", "warning", relationship=self.relationship.name)
         self.aside = ""
@@ -175,7 +180,7 @@ class Endpoint:
                 both = "both servers are primary; the partners' files differ in who is who"
                 raise Refuse(FailoverStatus.CONFIGURATION_CONFLICT, both)
             check_clock(message, received_utc)
-            terms = read_terms(message)
+            terms = read_terms(message, self.relationship)
             if self.aside:
                 raise Refuse(FailoverStatus.SERVER_SHUTTING_DOWN, self.aside)
         except Refuse as refusal:
@@ -275,7 +280,7 @@ class Endpoint:
         try:
             if status is not None:
                 raise Refuse(FailoverStatus.CONFIGURATION_CONFLICT, status.message or f"status {status.status}")
-            terms = read_terms(message)
+            terms = read_terms(message, self.relationship)
             if terms.mclt_s != self.relationship.mclt_s:
                 differ = f"the secondary answers with an MCLT of {terms.mclt_s} s, not {self.relationship.mclt_s} s"
                 raise Refuse(FailoverStatus.CONFIGURATION_CONFLICT, differ)
@@ -314,12 +319,17 @@ class Endpoint:
         self.follow(now, effects)
 
     def _updates_done(self, now: Moment, message: FailoverMessage, effects: Effects) -> None:
-        if self.session is None or message.transaction_id != self._requested:
+        if message.transaction_id != self._requested:
             return
-        self.session.finished(self._requested)
-        self._requested = 0
+        self._forget_request()
         effects.note("updates-done", "info", relationship=self.relationship.name)
         self.happen(now, Happening.UPDDONE, effects)
+
+    def _forget_request(self) -> None:
+        """Wait no more for an UPDDONE: it came, or was for a state that is over, and says nothing for the next one."""
+        if self.session is not None and self._requested:
+            self.session.finished(self._requested)
+        self._requested = 0
 
     # -- states
 
@@ -345,6 +355,7 @@ class Endpoint:
             self.exchange.entered(now, moves[-1].after)
             self._commit(effects)
             self._send_state(now, effects)
+            self._forget_request()
         if self.machine.wants_updates and self.session is not None and not self._requested:
             type_ = FailoverType.UPDREQALL if self.machine.lost_everything else FailoverType.UPDREQ
             self._requested = self.session.send(type_, b"", effects.then, now)

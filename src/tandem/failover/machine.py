@@ -54,6 +54,8 @@ class Machine:
         self.startup_until = now.mono + self.relationship.startup_s
         self.why = why
         self._resumes = settle(self.record.state, CUT)  # 8.3.2, step 2
+        if self.role is Role.SECONDARY and self._resumes is State.CONFLICT_DONE:  # it was the primary then (8.12)
+            self._resumes = State.RESOLUTION_INTERRUPTED
 
     def use(self, relationship: Relationship, now: Moment) -> None:
         """Go on with changed settings."""
@@ -115,6 +117,8 @@ class Machine:
         if self.starting:
             self._leave_startup(now)
         self._settle(now, f"the partner is in {state.words}")
+        if self.lost_everything and not self.partner_is_starting:
+            self.happen(now, Happening.FORGOTTEN)
 
     def partner_lost(self, now: Moment, why: str, told_until: int) -> None:
         """Hear that communications are not OK any more; of what began up to `told_until` the partner may know."""

@@ -137,6 +137,8 @@ def resume(endpoint: Endpoint, now: Moment, _arguments: Arguments, effects: Effe
     if not endpoint.aside and not endpoint.aside_when_told:
         raise CannotObey("This server has not stepped aside.")
     endpoint.come_back(now, effects)
+    if endpoint.aside:
+        raise CannotObey(f"Not yet: {endpoint.aside}. It serves again by itself when that is over.")
     return {"done": True}
 
 

@@ -35,6 +35,7 @@ class Happening(Enum):
     WAIT_OVER = "the MCLT has passed since this server last served"
     PARTNER_IS_DOWN = "the operator says that the partner is down"
     AUTO_PARTNER_DOWN = "the partner was not heard for auto-partner-down"
+    FORGOTTEN = "the partner remembers a time together that this server does not"
 
 
 class Row(NamedTuple):
@@ -106,12 +107,15 @@ ON: dict[tuple[State, Happening, Role], State] = {
     **{(S.RECOVER_WAIT, Happening.WAIT_OVER, role): S.RECOVER_DONE for role in Role},  # 8.6.2
     (S.POTENTIAL_CONFLICT, Happening.UPDDONE, Role.PRIMARY): S.CONFLICT_DONE,  # 8.10.2
     (S.POTENTIAL_CONFLICT, Happening.UPDDONE, Role.SECONDARY): S.NORMAL,
+    # Not in the text: alone without its leases, it would go on to give away what the partner knows to be in use.
+    **{(S.PARTNER_DOWN, Happening.FORGOTTEN, role): S.POTENTIAL_CONFLICT for role in Role},
     **{(S.COMMUNICATIONS_INTERRUPTED, Happening.AUTO_PARTNER_DOWN, role): S.PARTNER_DOWN for role in Role},  # 8.9.2
     **{
         (state, Happening.PARTNER_IS_DOWN, role): S.PARTNER_DOWN  # 8.8.2, 8.9.2, 8.11.2; the others: no dead ends
         for state in State
         if state is not S.PARTNER_DOWN
         for role in Role
+        if (state, role) != (S.CONFLICT_DONE, Role.SECONDARY)  # only a primary is ever there (8.12)
     },
 }
 """Where an endpoint goes when something happens; where there is no row, it stays."""

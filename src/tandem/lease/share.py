@@ -40,7 +40,7 @@ class Share(NamedTuple):
 
     def may_give(self, key: int, lease: Lease | None, duid: bytes, lapse_utc: int) -> bool:
         """Say whether the client may be given a lease that nobody holds (RFC 8156 4.2.2.1, 8.4.1, 8.8.1)."""
-        if self.withheld is not None and self.withheld.touches(*interval_of(key)):
+        if self.is_withheld(key):
             return False
         owner = self.owner(key, lease)
         if owner is self.role:
@@ -55,6 +55,10 @@ class Share(NamedTuple):
             return True
         promised = max(lease.state_expiration_time, lease.partner_lifetime, lease.acked_partner_lifetime)
         return mine and self._has_waited(max(self.alone_since or 0, promised, lease.expiration_time), lapse_utc)
+
+    def is_withheld(self, key: int) -> bool:
+        """Say whether the partner does not have it in its pools."""
+        return self.withheld is not None and self.withheld.touches(*interval_of(key))
 
     def may_be_partners(self, key: int, lease: Lease | None) -> bool:
         """Say whether the partner may have given the lease to a client without our knowing."""

@@ -36,11 +36,15 @@ class Refusal(NamedTuple):
 class Allocator:
     """Chooses leases. The same client asking again is given the same lease while that is free."""
 
-    def __init__(self, table: LeaseTable, offers: Offers, secret: bytes, reuse_grace_s: int) -> None:
+    def __init__(
+        self, table: LeaseTable, offers: Offers, secret: bytes, reuse_grace_s: int, own: Collection[int]
+    ) -> None:
         self._table = table
         self._offers = offers
         self._secret = secret
         self._reuse_grace_s = reuse_grace_s
+        self._own = own
+        """The server's own addresses, which are given to nobody (RFC 9915 13.1)."""
 
     def held_by(self, client: Client, ia: Ia) -> list[Lease]:
         """Give the leases that are bound to the identity association now."""
@@ -51,21 +55,39 @@ class Allocator:
         ]
 
     def may_resume(self, client: Client, ia: Ia, taken: Collection[int]) -> bool:
-        """Say whether the client names a lease that is over here, but still its.
+        """Say whether the client names a lease that is over or unknown here, but still its.
 
-        The partner may have extended it, and nobody else can have it before the partner has acknowledged its end
-        (RFC 8156 8.8.1, 8.9.1).
+        The partner may have given or extended it, and nobody else can have it: it is reserved for this client, or
+        the partner has not acknowledged its end (RFC 8156 8.8.1, 8.9.1).
         """
         if client.rules.share is None or client.rules.serve is Serve.RENEW_OF_KNOWN or client.place is None:
             return False
         for key in ia.asked:
             lease = self._table.get(key)
-            if lease is None or (lease.duid, lease.iaid) != (client.duid, ia.iaid):
-                continue
             is_reserved = client.reservation is not None and key in client.reservation.keys
-            if (is_reserved or self._open_home(client.place, key)) and self.is_free(client, key, taken):
+            is_its = is_reserved if lease is None else (lease.duid, lease.iaid) == (client.duid, ia.iaid)
+            is_open = is_reserved or self._open_home(client.place, key) is not None
+            if is_its and is_open and self.is_free(client, key, taken):
                 return True
         return False
+
+    def adoptable(self, client: Client, ia: Ia, taken: Collection[int]) -> list[Choice]:
+        """Give the leases that a client rebinds, and that only the partner can have given it: they are of its share.
+
+        The partner gives none of them to another client before this server has acknowledged the end of what it may
+        have given to this one, of which nothing is on record here.
+        """
+        share, place = client.rules.share, client.place
+        if share is None or place is None or client.rules.serve is not Serve.ALL:
+            return []
+        found: list[Choice] = []
+        for key in ia.asked[: self._room(client, taken)]:
+            lease, home = self._table.get(key), self._open_home(place, key)
+            is_nobodys_here = lease is None or lease.status in (BindingStatus.FREE, BindingStatus.FREE_BACKUP)
+            is_partners = is_nobodys_here and share.may_be_partners(key, lease) and not share.is_withheld(key)
+            if home and is_partners and key not in taken:
+                found.append(Choice(key, home, "the partner may have given it to the client"))
+        return found
 
     def choose(self, client: Client, ia: Ia, taken: Collection[int]) -> list[Choice] | Refusal:
         """Choose leases for an identity association; `taken` are what others of the same message were given.
@@ -77,7 +99,8 @@ class Allocator:
         if place is None:
             return Refusal("no subnet on this link")
         if client.rules.serve is Serve.RENEW_OF_KNOWN:
-            return self._usable(client, ia, place) or Refusal("nothing new is given out in this failover state")
+            named = [each for each in self._usable(client, ia, place) if each.key in ia.asked]
+            return named or Refusal("nothing new is given out in this failover state")
         reserved = self._reserved(client, ia, taken)
         if reserved:
             return reserved
@@ -99,7 +122,7 @@ class Allocator:
 
     def is_free(self, client: Client, key: int, taken: Collection[int] = ()) -> bool:
         """Say whether the client may be given a lease that it does not hold."""
-        if key in taken or self._offers.holder(key, client.now.mono) not in (None, client.duid):
+        if key in taken or key in self._own or self._offers.holder(key, client.now.mono) not in (None, client.duid):
             return False
         lease = self._table.get(key)
         if lease is not None and lease.status in TIMED:
@@ -166,23 +189,33 @@ class Allocator:
         ]
 
     def _new(self, client: Client, ia: Ia, place: Place, taken: Collection[int]) -> list[Choice] | Refusal:
-        for key, reason in self._wished(client, ia):
-            home = self._open_home(place, key)
-            if home and self.is_free(client, key, taken):
-                return [Choice(key, home, reason)]
         seed = self._secret + ia.code.to_bytes(2, "big") + ia.iaid.to_bytes(4, "big") + client.duid
         homes = _by_hint(place.homes(ia.code == IaPd.code), _length_hint(ia))
-        for home in homes:
-            pool = self._table.pool_of(home.pool.range.first << 8) if home.pool else None
-            if home.pool is None or pool is None:
-                continue
-            for role in _shares(client):
+        for role in _shares(client):
+            for key, reason in self._wished(client, ia):
+                home_of_key = self._open_home(place, key)
+                if home_of_key and self._may_be_wished(client, key, role) and self.is_free(client, key, taken):
+                    return [Choice(key, home_of_key, reason)]
+            for home in homes:
+                pool = self._table.pool_of(home.pool.range.first << 8) if home.pool else None
+                if home.pool is None or pool is None:
+                    continue
                 chosen = pool.choose(
                     seed, lambda key: self.is_free(client, key, taken), lambda key: self._table.get(key) is None, role
                 )
                 if chosen is not None:
                     return [Choice(chosen, home, f"free in {home.pool.where}")]
         return Refusal("all pools are used up" if homes else "no pool on this link")
+
+    def _may_be_wished(self, client: Client, key: int, role: Role | None) -> bool:
+        """Say whether a lease may be given while the share of that role is given from: the partner's comes last."""
+        share, lease = client.rules.share, self._table.get(key)
+        if share is None or role is not share.role:
+            return True
+        owner = share.owner(key, lease)
+        if owner is None:  # it is over, and becomes the primary's
+            return role is Role.PRIMARY or (lease is not None and lease.duid == client.duid)
+        return owner is role
 
     def _wished(self, client: Client, ia: Ia) -> Iterator[tuple[int, str]]:
         """Give the keys that this client should rather have than any: what it had, and what it asks for."""

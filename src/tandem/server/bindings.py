@@ -63,6 +63,23 @@ def assign(allocator: Allocator, client: Client, ia: Ia, taken: set[int]) -> Dec
     return Decision(ia, [_grant(allocator, client, choice) for choice in chosen])
 
 
+def adopt(allocator: Allocator, client: Client, ia: Ia, taken: set[int]) -> Decision | None:
+    """Take over what a Rebind's identity association has from the partner and nothing is known of here; None if naught.
+
+    For at most the MCLT, in any state: more was never agreed upon (docs/protocol-notes.md, 15).
+    """
+    share = client.rules.share
+    if share is None or allocator.held_by(client, ia):
+        return None
+    adopted = allocator.adoptable(client, ia, taken)
+    taken.update(choice.key for choice in adopted)
+    told = [
+        Told(key, promise(home.subnet.lifetimes, 0, client.now.utc, share.mclt_s), home, True, reason)
+        for key, home, reason in adopted
+    ]
+    return Decision(ia, told) if told else None
+
+
 def extend(allocator: Allocator, client: Client, ia: Ia, taken: set[int], may_create: bool) -> Decision:
     """Decide what a Renew's or Rebind's identity association gets (RFC 9915 18.3.4, 18.3.5).
 
@@ -145,13 +162,13 @@ def _is_left_to_partner(allocator: Allocator, client: Client, ia: Ia) -> bool:
     """Say whether to keep silent on an identity association of which nothing is held here."""
     if client.rules.serve is Serve.RENEW_OF_KNOWN:
         return True
-    return any(_fits_link(client, key) and _may_be_partners(allocator, client, key) for key in ia.asked if key >> 8)
+    return any(_may_be_partners(allocator, client, key) for key in ia.asked if key >> 8)
 
 
 def _may_be_partners(allocator: Allocator, client: Client, key: int) -> bool:
-    """Say whether the partner may have given the lease to this client without our knowing it yet."""
+    """Say whether the partner may have given the lease to this client, where it is, without our knowing it yet."""
     share = client.rules.share
-    if share is None:
+    if share is None or not _fits_link(client, key):
         return False
     lease = allocator.lease(key)
     if lease is not None and lease.duid != client.duid and is_held(lease, client.now.lapse_utc):

@@ -9,10 +9,10 @@ from tandem.effects.events import Datagram
 from tandem.effects.now import Moment
 from tandem.effects.rules import Rules, Serve
 from tandem.effects.settings import Settings
-from tandem.lease.lease import TIMED, BindingStatus, Lease, end_of
+from tandem.lease.lease import TIMED, BindingStatus, Lease, end_of, key_of
 from tandem.lease.table import LeaseTable
 from tandem.server.allocation import Allocator
-from tandem.server.bindings import Decision, Told, assign, extend, off_link_addresses, renewal_times
+from tandem.server.bindings import Decision, Told, adopt, assign, extend, off_link_addresses, renewal_times
 from tandem.server.client import Client, identify
 from tandem.server.offers import Offers
 from tandem.server.places import Home, Places
@@ -62,14 +62,15 @@ class Engine:
         """Serve by these settings from now on."""
         self.settings = settings
         self.policy = Policy(settings)
-        self.allocator = Allocator(self.table, self.offers, self._secret, settings.reuse_grace_s)
         self._preference = write_option(Preference.code, bytes((settings.preference,))) if settings.preference else b""
-        self.places = Places(settings, self._interfaces)
+        self.use_interfaces(self._interfaces)
 
     def use_interfaces(self, interfaces: Mapping[int, tuple[str, tuple[int, ...]]]) -> None:
         """Take over which network interfaces there are, by index: names and own addresses."""
         self._interfaces = interfaces
         self.places = Places(self.settings, interfaces)
+        own = frozenset(key_of(address) for _, addresses in interfaces.values() for address in addresses)
+        self.allocator = Allocator(self.table, self.offers, self._secret, self.settings.reuse_grace_s, own)
 
     def receive(self, now: Moment, datagram: Datagram, rules: Mapping[str | None, Rules], effects: Effects) -> None:
         """Answer one datagram by the rules of its link's relationship, or drop it with a note that says why."""
@@ -145,14 +146,21 @@ class Engine:
         return self._extend(client, effects, may_create=True)
 
     def _rebind(self, client: Client, effects: Effects) -> tuple[MessageType, Parts] | None:
-        """RFC 9915 18.3.5; a binding is made only where a Solicit may be answered with a Reply."""
-        return self._extend(client, effects, client.place is not None and client.place.rapid_commit)
+        """RFC 9915 18.3.5; a binding is made where a Solicit may be answered with a Reply, or the partner made it."""
+        may_create = client.place is not None and client.place.rapid_commit
+        return self._extend(client, effects, may_create, may_adopt=True)
 
-    def _extend(self, client: Client, effects: Effects, may_create: bool) -> tuple[MessageType, Parts] | None:
+    def _extend(
+        self, client: Client, effects: Effects, may_create: bool, may_adopt: bool = False
+    ) -> tuple[MessageType, Parts] | None:
         if client.place is None:
             return None
         taken: set[int] = set()
-        decisions = [extend(self.allocator, client, ia, taken, may_create) for ia in client.message.ias]
+        decisions = [
+            (may_adopt and adopt(self.allocator, client, ia, taken))
+            or extend(self.allocator, client, ia, taken, may_create)
+            for ia in client.message.ias
+        ]
         decisions = [each for each in decisions if not each.left_to_partner]
         if not decisions and client.message.ias:
             return None
