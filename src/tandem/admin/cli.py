@@ -148,6 +148,36 @@ def demo() -> None:
     raise typer.Exit(run())
 
 
+@app.command(epilog="Examples: tandem sim --seeds 1000 --jobs 2; tandem sim --seed 4127 --trace")
+def sim(
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Live the world of this seed again.")] = None,
+    plan: Annotated[Path | None, typer.Option(metavar="FILE", help="Live the world of a saved plan.")] = None,
+    seeds: Annotated[int, typer.Option(metavar="COUNT", min=1, help="Live so many worlds.")] = 100,
+    first: Annotated[int, typer.Option(metavar="N", help="The first of their seeds.")] = 0,
+    jobs: Annotated[int, typer.Option(min=1, help="How many processes live them.")] = 1,
+    trace: Annotated[bool, typer.Option(help="Show all that happens in the one world.")] = False,
+    save: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the shrunk world of a failure there.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Live simulated worlds of servers, clients and faults. Exit 1 if anything promised does not hold in one."""
+    from tandem.admin.sim import load_plan, run_many, run_one
+    from tandem.sim.draw import draw
+
+    console = Console()
+    if plan is not None:
+        try:
+            world = load_plan(plan)
+        except ValueError as error:
+            fail(f"{error}.")
+    elif seed is not None:
+        world = draw(seed)
+    else:
+        raise typer.Exit(run_many(range(first, first + seeds), jobs, as_json, console))
+    raise typer.Exit(run_one(world, console, trace, save))
+
+
 def fail(*sentences: str) -> NoReturn:
     """Say what went wrong, and end with exit code 1."""
     for sentence in sentences:

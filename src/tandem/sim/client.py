@@ -106,6 +106,14 @@ class SimRelay:
         return answer.message if isinstance(answer, Relayed) and isinstance(answer.message, Message) else None
 
 
+def unwrap(data: bytes) -> Message:
+    """Give the message between client and server in a datagram, whatever relays put around it. WireError if none."""
+    carried = read_message(data)
+    while isinstance(carried, Relayed):
+        carried = carried.message
+    return carried
+
+
 def leases_in(message: Message) -> Iterator[tuple[int, int]]:
     """Give the key and the valid lifetime in seconds of each lease in a message; 0 s is one not to be used."""
     for ia in message.options:

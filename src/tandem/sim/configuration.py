@@ -1,0 +1,124 @@
+"""The file that the servers of a simulated world run, and where its leases lie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv6Address
+
+from tandem.config.load import load_text
+from tandem.effects.settings import Settings
+from tandem.lease.lease import key_of
+from tandem.sim.plan import Link, Numbers, Plan
+
+SUBNET_AT = 0x20010DB8 << 96
+POOL_AT = 1 << 48
+"""Where in its subnet a pool begins."""
+RESERVED_AT = 2 << 48
+PREFIXES_AT = 0x20010DB9 << 96
+PD_LENGTH = 56
+SERVER_DUID_AT = 0xA0
+
+
+def subnet_of(link: Link) -> int:
+    """Give the first address of a link's subnet."""
+    return SUBNET_AT + (link.number << 64)
+
+
+def addresses(link: Link) -> range:
+    """Give the keys of all addresses in a link's pool."""
+    first = subnet_of(link) + POOL_AT
+    return range(key_of(first), key_of(first + (1 << 128 - link.pool_length)), 1 << 8)
+
+
+def prefixes(link: Link) -> list[int]:
+    """Give the keys of all prefixes in a link's pool."""
+    first = PREFIXES_AT + (link.number << 80)
+    return [key_of(first + (at << 128 - PD_LENGTH), PD_LENGTH) for at in range(1 << PD_LENGTH - link.pd_length)]
+
+
+def reserved(link: Link, client: int) -> int:
+    """Give the key of the address that is reserved on a link for a client that has a reservation."""
+    return key_of(subnet_of(link) + RESERVED_AT + client)
+
+
+def link_of(key: int) -> int:
+    """Give the number of the link that a lease belongs to."""
+    address = key >> 8
+    return address >> 80 & 0xFFFF if address >> 96 == PREFIXES_AT >> 96 else address >> 64 & 0xFFFF
+
+
+def versions(plan: Plan) -> int:
+    """Give how many versions of the file there are: the first, and one for each time that it is changed."""
+    return 1 + sum(fault.what == "reload" for fault in plan.faults)
+
+
+def settings_of(plan: Plan, version: int) -> dict[str, Settings]:
+    """Give what each server does by that version of the file."""
+    text = "\n".join(_text(plan, changed(plan, version)))
+    return {server.name: load_text(text, server.name).settings for server in plan.servers}
+
+
+def changed(plan: Plan, version: int) -> Numbers:
+    """Give the numbers of a version: each changes one or two of those before it."""
+    numbers = plan.numbers
+    for fault in [each for each in plan.faults if each.what == "reload"][:version]:
+        turn = int(fault.how * 6)
+        if turn in (0, 1):
+            numbers = numbers._replace(mclt_s=max(30, numbers.mclt_s * (3, 1)[turn] // (2, 2)[turn]))
+        elif turn in (2, 3):
+            valid_s = max(30, numbers.valid_s * (3, 1)[turn - 2] // 2)
+            numbers = numbers._replace(valid_s=valid_s, preferred_s=max(1, valid_s * 3 // 4))
+        elif turn == 4:
+            numbers = numbers._replace(keepalive_s=5 if numbers.keepalive_s > 5 else 20)
+        else:
+            numbers = numbers._replace(secondary_share=100 - numbers.secondary_share)
+    return numbers
+
+
+def _text(plan: Plan, numbers: Numbers) -> Iterator[str]:
+    yield f"decline-time = {numbers.decline_s}"
+    yield f"reuse-grace = {numbers.grace_s}"
+    yield f"rapid-commit = {str(numbers.rapid_commit).lower()}"
+    for at, server in enumerate(plan.servers, 1):
+        links = [link for link in plan.links if not link.hops and _serves(plan, link, server.name)]
+        yield f"[server.{server.name}]"
+        yield f"interfaces = {[f'eth{link.number}' for link in links]}"
+        yield f'address = "fd00:99::{at}"'
+        yield "" if links else f'listen = ["[fd00:99::{at}]:547"]'
+    yield "[lifetimes]"
+    yield f"preferred-lifetime = {numbers.preferred_s}"
+    yield f"valid-lifetime = {numbers.valid_s}"
+    for at, pair in enumerate(plan.pairs):
+        yield f"[failover.{pair.name}]"
+        yield f'primary = "{pair.primary}"'
+        yield f'secondary = "{pair.secondary}"'
+        yield 'security = "insecure"'
+        yield f"port = {647 + at}"
+        yield f"mclt = {numbers.mclt_s}"
+        yield f"keepalive = {numbers.keepalive_s}"
+        yield f"startup = {numbers.startup_s}"
+        yield f"secondary-share = {numbers.secondary_share}"
+        yield f"auto-partner-down = {numbers.auto_s}" if numbers.auto_s else ""
+    for link in plan.links:
+        yield from _subnet(plan, link)
+
+
+def _subnet(plan: Plan, link: Link) -> Iterator[str]:
+    first = subnet_of(link)
+    at = IPv6Address(PREFIXES_AT + (link.number << 80))
+    yield "[[subnet]]"
+    yield f'prefix = "{IPv6Address(first)}/64"'
+    yield f'failover = "{link.pair}"'
+    yield "" if link.hops else f'interface = "eth{link.number}"'
+    yield f'pools = ["{IPv6Address(first + POOL_AT)}/{link.pool_length}"]'
+    yield f'pd-pools = [{{ prefix = "{at}/{link.pd_length}", delegated-length = {PD_LENGTH} }}]'
+    for client in plan.clients:
+        if client.is_reserved:
+            yield "[[subnet.reservation]]"
+            yield f'duid = "00:03:00:01:02:00:00:00:00:{client.number:02x}"'
+            yield f'address = "{IPv6Address(reserved(link, client.number) >> 8)}"'
+
+
+def _serves(plan: Plan, link: Link, server: str) -> bool:
+    pair = next(each for each in plan.pairs if each.name == link.pair)
+    return server in (pair.primary, pair.secondary)

@@ -1,0 +1,192 @@
+"""Judges what servers promise clients: it is on disk, it is no longer than allowed, and it waits for nobody."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tandem.effects.effects import Effects, Send
+from tandem.effects.events import Datagram, Event
+from tandem.failover.record import Record
+from tandem.failover.states import State
+from tandem.lease.change import Change, Put
+from tandem.lease.lease import BindingStatus, Lease, show_key, unpack
+from tandem.lease.space import Role
+from tandem.sim.client import leases_in, unwrap
+from tandem.sim.configuration import link_of
+from tandem.sim.holdings import CLOSE_CALL_S, Holdings
+from tandem.sim.host import Host
+from tandem.sim.ownership import AVAILABLE, owner
+from tandem.sim.partnership import Partnership
+from tandem.sim.plan import Pair
+from tandem.sim.scene import SERVING, Resident, Scene
+from tandem.sim.subscriber import EXTENDING
+from tandem.wire.message import Message, MessageType
+from tandem.wire.options import ClientId, ServerId
+from tandem.wire.received import ADDRESS_LENGTH
+
+SLACK_S = 3.0
+ROUNDING_S = 1
+"""A lease that runs out does so by a clock that may be a second behind the wall clock, since both count whole ones."""
+CLOCK_STEP_MAX_S = 5
+"""How far its clock may lie behind the newest lease on its disk for a server to serve."""
+
+
+class Decision(NamedTuple):
+    """When a server made an answer: in true time, and by its own clock; and what was on its disk of each pair."""
+
+    at: float
+    utc: int
+    records: dict[str, Record | None]
+
+
+class Promises:
+    """What was promised, when, by which disk."""
+
+    def __init__(self, scene: Scene, partnership: Partnership, holdings: Holdings) -> None:
+        self._scene = scene
+        self._partnership = partnership
+        self._holdings = holdings
+        self._decisions: dict[str, dict[int, tuple[Send, Decision]]] = {name: {} for name in scene.hosts}
+        self._versions: dict[tuple[str, int], tuple[float, list[Lease]]] = {}
+        """What a lease was on a disk at the last moment at which it changed: more than once in one batch, maybe."""
+        self.newest: dict[str, int] = dict.fromkeys(scene.hosts, 0)
+        """When a server last heard a client, by its disk."""
+
+    # -- the disk
+
+    def kept(self, host: Host, change: Change, before: bytes | None) -> None:
+        """Remember what a lease is and was at this moment."""
+        if not isinstance(change, Put):
+            return
+        at, now = (host.name, change.key), self._scene.agenda.now
+        when, versions = self._versions.get(at, (-1.0, []))
+        if when != now:
+            versions = [unpack(change.key, before)] if before else []
+        if change.record:
+            lease = unpack(change.key, change.record)
+            versions.append(lease)
+            self.newest[host.name] = max(self.newest[host.name], lease.client_last_transaction_time)
+        self._versions[at] = now, versions
+
+    def died(self, host: Host) -> None:
+        """Forget what was never sent."""
+        self._decisions[host.name].clear()
+
+    # -- answers
+
+    def decided(self, host: Host, events: tuple[Event, ...], effects: Effects) -> None:
+        """Note when an answer was made, and see that who must be answered is."""
+        sends = [each for each in (*effects.at_once, *effects.then) if isinstance(each, Send)]
+        if sends:
+            records = {pair.name: host.record(pair.name) for pair in self._scene.pairs_of(host)}
+            decision = Decision(self._scene.agenda.now, host.clock.utc(), records)
+            self._decisions[host.name].update((id(each), (each, decision)) for each in sends)
+        for event in events:
+            if isinstance(event, Datagram):
+                self._keeps_what_it_has(host, event, sends)
+
+    def left(self, host: Host, send: Send) -> Decision:
+        """See that an answer was held up by nothing but its own disk, and say when it was made."""
+        _, decision = self._decisions[host.name].pop(id(send))
+        waited_s = self._scene.agenda.now - decision.at
+        if host.well_since <= decision.at and waited_s > 2 * host.slowest_s + 1e-6:
+            self._scene.broken("made to wait", f"{host.name} held an answer back for {waited_s:.3f} s")
+        return decision
+
+    def reply_leaves(self, host: Host, duid: bytes, message: Message, decision: Decision) -> None:
+        """Look at a REPLY that a server lets out."""
+        for key, valid_s in leases_in(message):
+            if not valid_s:
+                continue
+            pair = self._scene.pair_of(key)
+            if host.name not in (pair.primary, pair.secondary):
+                self._scene.broken("not its lease", f"{host.name} promises {show_key(key)}")
+            self.mind_taint(host, pair)
+            what = f"{host.name} promises {show_key(key)} to c{duid[-1]} for {valid_s} s"
+            self._is_on_disk(host, key, duid, decision.utc + valid_s, what)
+            self._is_no_longer_than_allowed(host, pair, key, valid_s, decision, what)
+
+    def _is_on_disk(self, host: Host, key: int, duid: bytes, until: int, what: str) -> None:
+        when, versions = self._versions.get((host.name, key), (-1.0, []))
+        if when != self._scene.agenda.now:
+            versions = versions[-1:]
+        mine = [each for each in versions if (each.status, each.duid) == (BindingStatus.ACTIVE, duid)]
+        if not mine:
+            self._scene.broken("not on disk", f"{what}, and its disk does not have it")
+        if max(each.state_expiration_time for each in mine) < until - ROUNDING_S:
+            self._scene.broken("less on disk", f"{what}, and its disk has less")
+
+    def _is_no_longer_than_allowed(
+        self, host: Host, pair: Pair, key: int, valid_s: int, decision: Decision, what: str
+    ) -> None:
+        """RFC 8156 4.4. What only runs out was promised before."""
+        records = [each for each in (decision.records.get(pair.name), host.record(pair.name)) if each is not None]
+        if any(each.state is State.PARTNER_DOWN for each in records):
+            return
+        acked = self._partnership.acked.get((host.name, key), 0)
+        limit = max(acked, decision.utc) + max((each.mclt_s for each in records), default=0)
+        when, versions = self._versions[host.name, key]
+        until = decision.utc + valid_s - ROUNDING_S
+        was_promised = when < decision.at and versions[-1].state_expiration_time >= until
+        if decision.utc + valid_s > limit and not was_promised:
+            beyond_s = decision.utc + valid_s - limit
+            self._scene.broken("beyond the MCLT", f"{what}, {beyond_s} s beyond what RFC 8156 4.4 allows")
+
+    def mind_taint(self, host: Host, pair: Pair) -> None:
+        """Note that a server serves whose partner takes it to be down."""
+        partner = self._scene.partner(host, pair)
+        if host.state(pair.name) in SERVING and partner.state(pair.name) is State.PARTNER_DOWN:
+            self._holdings.taint(pair)
+
+    # -- questions
+
+    def _keeps_what_it_has(self, host: Host, datagram: Datagram, sends: list[Send]) -> None:
+        """See that a client that must be able to keep its leases is told so: this server may extend them."""
+        question = unwrap(datagram.data)
+        if question.type not in EXTENDING:
+            return
+        servers = [each.duid for each in question.options if isinstance(each, ServerId)]
+        resident = self._scene.resident(next(each.duid for each in question.options if isinstance(each, ClientId)))
+        if resident is None or (servers and servers[0] != host.duid):
+            return
+        due = [key for key, _ in leases_in(question) if self._must_extend(host, resident, key, question.type)]
+        told = {key for send in sends for key, valid_s in leases_in(unwrap(send.data)) if valid_s} if due else set()
+        if not told.issuperset(due):
+            lost = show_key(next(key for key in due if key not in told))
+            what = f"{host.name} does not extend {lost}, which {resident.name} {question.type.name}s in time"
+            self._scene.broken("not extended", what)
+
+    def _must_extend(self, host: Host, resident: Resident, key: int, type_: MessageType) -> bool:
+        hold, lease, pair = resident.subscriber.holds.get(key), host.lease(key), self._scene.pair_of(key)
+        if hold is None or not self._holdings.is_safe(hold):
+            return False
+        if self._scene.links[resident.link].number != link_of(key) or not self.may_answer(host, pair, type_):
+            return False
+        if lease is None or lease.status in AVAILABLE:  # only the partner can have given it
+            return type_ is MessageType.REBIND and self._is_partners(host, pair, key)
+        is_its = (lease.status, lease.duid) == (BindingStatus.ACTIVE, resident.subscriber.duid)
+        return is_its and lease.state_expiration_time > host.clock.utc() + CLOSE_CALL_S
+
+    def _is_partners(self, host: Host, pair: Pair, key: int) -> bool:
+        role = self._scene.role(host, pair)
+        return key >> 8 & 1 != role if key & 0xFF == ADDRESS_LENGTH else owner(host.leases, key) is not role
+
+    def may_answer(self, host: Host, pair: Pair, type_: MessageType) -> bool:
+        """Say whether a server is sure to answer clients of a pair, by all that can be seen from outside."""
+        if not host.is_well or not host.is_idle or pair.name in host.asides or self.is_clock_behind(host):
+            return False
+        if self._holdings.tainted[pair.name]:
+            return False
+        if self._scene.agenda.now < host.well_since + self._scene.plan.numbers.startup_s + SLACK_S:
+            return False
+        state = host.state(pair.name)
+        if state is State.NORMAL:
+            return self._scene.role(host, pair) is Role.PRIMARY or type_ is MessageType.RENEW
+        return state in SERVING
+
+    def is_clock_behind(self, host: Host) -> bool:
+        """Say whether a server's clock is behind the newest lease on its disk, so that it serves nobody."""
+        is_behind = host.clock.utc() + CLOCK_STEP_MAX_S < self.newest[host.name]
+        if is_behind:
+            host.well_since = self._scene.agenda.now
+        return is_behind

@@ -1,0 +1,103 @@
+"""Judges who gives out what: only what is one's own, and only once it is nobody's on either disk."""
+
+from __future__ import annotations
+
+from tandem.failover.states import State
+from tandem.lease.change import Change, Put
+from tandem.lease.lease import BindingStatus, Lease, show_key, unpack
+from tandem.sim.configuration import RESERVED_AT, link_of, prefixes, subnet_of
+from tandem.sim.holdings import Holdings
+from tandem.sim.host import Host
+from tandem.sim.ownership import AVAILABLE, giver, owner
+from tandem.sim.partnership import Partnership
+from tandem.sim.plan import Pair
+from tandem.sim.promises import Promises
+from tandem.sim.scene import Scene
+from tandem.wire.received import ADDRESS_LENGTH
+
+ALONE_S = 3.0
+"""For how long after PARTNER-DOWN what was given in it may still be on its way to the disk."""
+ACTIVE = BindingStatus.ACTIVE
+
+
+class Shares:
+    """Whose what is, by what the disks say."""
+
+    def __init__(self, scene: Scene, partnership: Partnership, promises: Promises, holdings: Holdings) -> None:
+        self._scene = scene
+        self._partnership = partnership
+        self._promises = promises
+        self._holdings = holdings
+        self._alone_at: dict[tuple[str, str], float] = {}
+
+    def kept(self, host: Host, change: Change, before: bytes | None) -> None:
+        """Look at a change that just became durable."""
+        for pair in self._scene.pairs_of(host):
+            if host.state(pair.name) is State.PARTNER_DOWN:
+                self._alone_at[host.name, pair.name] = self._scene.agenda.now
+        if not isinstance(change, Put) or change.record is None:
+            return
+        pair = self._scene.pair_of(change.key)
+        was = unpack(change.key, before) if before else None
+        lease = unpack(change.key, change.record)
+        is_same = was is not None and was.status == ACTIVE and was.duid == lease.duid
+        if lease.status == ACTIVE and lease.owes_partner and not is_same:
+            self._given_anew(host, pair, lease, was)
+        if lease.status in AVAILABLE and was is not None and was.status not in AVAILABLE:
+            self._freed(host, pair, lease, was)
+
+    def is_alone(self, host: Host, pair: Pair) -> bool:
+        """Say whether the server is in PARTNER-DOWN, or was until just now."""
+        slack_s = max(ALONE_S, 2 * host.slowest_s)
+        return self._scene.agenda.now - self._alone_at.get((host.name, pair.name), -1e9) < slack_s
+
+    def look(self) -> None:
+        """See that no prefix is both servers' to give."""
+        serving = (State.NORMAL, State.COMMUNICATIONS_INTERRUPTED)
+        for link in self._scene.plan.links:
+            pair = self._scene.pairs[link.pair]
+            hosts = self._scene.both(pair)
+            if self._holdings.tainted[pair.name] or any(host.state(pair.name) not in serving for host in hosts):
+                continue
+            for key in prefixes(link):
+                if all(owner(host.leases, key) is self._scene.role(host, pair) for host in hosts):
+                    self._scene.broken("both own", f"{show_key(key)} is both servers' to give")
+
+    def _given_anew(self, host: Host, pair: Pair, lease: Lease, was: Lease | None) -> None:
+        """RFC 8156 4.2: a lease is given to a client that did not have it."""
+        self._promises.mind_taint(host, pair)
+        if self._holdings.tainted[pair.name] or (was is not None and was.duid == lease.duid):
+            return
+        what = f"{host.name} gives {show_key(lease.key)} to c{lease.duid[-1]}"
+        is_alone, role = self.is_alone(host, pair), self._scene.role(host, pair)
+        if self._is_reserved(lease.key) or self._is_in_its_hands(host, lease):
+            pass
+        elif lease.length == ADDRESS_LENGTH:
+            if lease.key >> 8 & 1 != role:
+                self._scene.broken("not its share", f"{what}, an address of its partner's")
+        elif not is_alone and giver(host.leases, lease.key, was) is not role:
+            self._scene.broken("not its share", f"{what}, a prefix of its partner's share")
+        if is_alone:
+            return
+        if was is not None and was.status not in AVAILABLE:
+            self._scene.broken("not free", f"{what}, but it was {BindingStatus(was.status).name} of c{was.duid[-1]}")
+        theirs = self._scene.partner(host, pair).lease(lease.key)
+        if theirs is not None and theirs.status == ACTIVE and theirs.duid != lease.duid:
+            self._scene.broken("its partner's client's", f"{what}, but its partner has it for c{theirs.duid[-1]}")
+
+    def _is_in_its_hands(self, host: Host, lease: Lease) -> bool:
+        """Say whether the client has the lease already, as it was given by the partner: then it is only adopted."""
+        resident = self._scene.resident(lease.duid)
+        hold = resident.subscriber.holds.get(lease.key) if resident is not None else None
+        return hold is not None and hold.until > self._scene.agenda.now - 2 * host.slowest_s
+
+    def _freed(self, host: Host, pair: Pair, lease: Lease, was: Lease) -> None:
+        """RFC 8156 4.2.2.1: what a client had is free once both servers know that it is over."""
+        if (host.name, lease.key) not in self._partnership.is_agreed and not self._holdings.tainted[pair.name]:
+            before = BindingStatus(was.status).name
+            what = f"{show_key(lease.key)} from {before} of c{was.duid[-1]} to free, and its partner did not agree"
+            self._scene.broken("freed too early", f"{host.name} sets {what}")
+
+    def _is_reserved(self, key: int) -> bool:
+        at = (key >> 8) - subnet_of(self._scene.links[link_of(key)])
+        return key & 0xFF == ADDRESS_LENGTH and at >= RESERVED_AT

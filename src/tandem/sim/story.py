@@ -1,0 +1,223 @@
+"""The life of a world: a time in which anything goes, and one in which all must become well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from tandem.failover.states import State
+from tandem.lease.lease import TIMED, BindingStatus, ia_code_of, show_key, unpack
+from tandem.sim.configuration import addresses, changed, prefixes
+from tandem.sim.faults import Faults
+from tandem.sim.host import Host
+from tandem.sim.ownership import owner
+from tandem.sim.plan import Act, Link, Pair, Plan
+from tandem.sim.scene import Resident
+from tandem.sim.world import World
+from tandem.wire.message import MessageType
+
+CALLS_MAX = 20_000
+"""How often nodes may be called while anything goes: a busier world is healed earlier."""
+LOOKS = 60
+POLL_S = 5.0
+SETTLED_S = 120
+ROOM_MAX = 256
+ASKING = {"renew": MessageType.RENEW, "rebind": MessageType.REBIND}
+GIVING_UP = {"release": MessageType.RELEASE, "decline": MessageType.DECLINE}
+
+
+class Story:
+    """What happens in a world, from its beginning to its end. Broken is raised if something does not hold."""
+
+    def __init__(self, plan: Plan, say: Callable[[str], None] | None = None) -> None:
+        self.world = World(plan, say)
+        self._scene = self.world.scene
+        self._faults = Faults(self.world)
+        self._is_healed = False
+
+    def tell(self) -> None:
+        """Let anything go, and then see that all becomes well."""
+        world, plan = self.world, self._scene.plan
+        for host in self._scene.hosts.values():
+            host.start()
+        self._faults.schedule()
+        for resident, client in zip(self._scene.residents, plan.clients, strict=True):
+            for act in client.acts:
+                world.agenda.at(act.at_s, partial(self._act, resident, act))
+        for look in range(1, LOOKS + 1):
+            world.agenda.run(plan.lasts_s * look / LOOKS)
+            world.shares.look()
+            self._see_what_is_settled()
+            if world.calls > CALLS_MAX:
+                break
+        self._become_well()
+
+    def _act(self, resident: Resident, act: Act) -> None:
+        """Let a client do what its plan says."""
+        now, subscriber = self.world.agenda.now, resident.subscriber
+        if self._is_healed:
+            return
+        match act.what:
+            case "come":
+                subscriber.come(now)
+            case "vanish":
+                subscriber.leave()
+            case "rename":
+                subscriber.rename()
+            case "move":
+                resident.link = act.link
+                subscriber.move(now)
+            case "renew" | "rebind":
+                subscriber.ask(now, ASKING[act.what])
+            case "release" | "decline":
+                keys = subscriber.give_up(now, GIVING_UP[act.what])
+                self.world.holdings.given_up(resident, keys, act.what == "decline")
+            case _:
+                raise ValueError(f"a client cannot {act.what}")
+        self.world.tend(resident)
+
+    def _see_what_is_settled(self) -> None:
+        """Void what cannot be asked for, and ask for it again where partners have settled everything."""
+        for pair in self._scene.plan.pairs:
+            self.world.holdings.void_all(pair)
+            if self.world.holdings.tainted[pair.name] and self._is_normal(pair) and not self._owes(pair):
+                self.world.holdings.clear(pair)
+
+    def _owes(self, pair: Pair) -> bool:
+        return any(
+            record[0]
+            for host in self._scene.both(pair)
+            for key, record in host.leases.items()
+            if self._scene.pair_of(key) is pair
+        )
+
+    # -- all becomes well
+
+    def _become_well(self) -> None:
+        world, scene = self.world, self._scene
+        scene.log("all is well from now on")
+        self._heal()
+        numbers = [changed(scene.plan, version) for version in range(world.version + 1)]
+        mclt_s = max(each.mclt_s for each in numbers)
+        keepalive_s = max(each.keepalive_s for each in numbers)
+        wrong_s = max((abs(self._faults.step_s(each)) for each in scene.plan.faults), default=0.0)
+        recovery_s = 3 * mclt_s + 4 * keepalive_s + 2 * scene.plan.numbers.startup_s + 120 + 2 * wrong_s
+        self._wait(recovery_s, self._are_normal, "not in NORMAL")
+        scene.log("all are in NORMAL")
+        self._wait(2 * wrong_s + POLL_S, self._are_clocks_right, "clock still behind")
+        # An end is not believed before the partner's own record of the lease is over (RFC 8156 7.5.4, time(1)).
+        equal_s = 1500 + mclt_s + max(each.valid_s for each in numbers)
+        self._wait(equal_s + 2 * wrong_s, self._are_equal, "not equal")
+        scene.log("all tables are equal")
+        for link in scene.plan.links:
+            self._everybody_is_served(scene.hosts[scene.pairs[link.pair].primary], link)
+        self._each_alone(keepalive_s)
+        self._wait(recovery_s, self._are_normal, "not in NORMAL after a split")
+        self._wait(equal_s, self._are_equal, "not equal after a split")
+
+    def _heal(self) -> None:
+        world = self.world
+        self._is_healed = True
+        self._faults.heal()
+        world.losses, world.lags_s = [0.0], [min(0.1, self._scene.plan.lag_s)]
+        for host in self._scene.hosts.values():
+            if world.version and host.settings is not world.settings(host, world.version):
+                world.reload(host, world.version)
+            host.well_since = world.agenda.now
+        self._all_come()
+
+    def _all_come(self) -> None:
+        for resident in self._scene.residents:
+            resident.subscriber.come(self.world.agenda.now)
+            self.world.tend(resident)
+
+    def _wait(self, at_most_s: float, holds: Callable[[], bool], kind: str) -> None:
+        until = self.world.agenda.now + at_most_s
+        while not holds():
+            self._see_what_is_settled()
+            if self.world.agenda.now > until:
+                states = ", ".join(
+                    f"{host.name} {pair.name} {state.words if (state := host.state(pair.name)) else 'nothing'}"
+                    for pair in self._scene.plan.pairs
+                    for host in self._scene.both(pair)
+                )
+                self._scene.broken(kind, f"after {at_most_s:.0f} s in peace: {states}; {self._differences()[:500]}")
+            self.world.agenda.run(self.world.agenda.now + POLL_S)
+
+    def _is_normal(self, pair: Pair) -> bool:
+        return all(host.is_up and host.state(pair.name) is State.NORMAL for host in self._scene.both(pair))
+
+    def _are_normal(self) -> bool:
+        return all(map(self._is_normal, self._scene.plan.pairs))
+
+    def _are_clocks_right(self) -> bool:
+        return not any(map(self.world.promises.is_clock_behind, self._scene.hosts.values()))
+
+    def _are_equal(self) -> bool:
+        return self._are_normal() and not self._differences()
+
+    def _differences(self) -> str:
+        found = []
+        for pair in self._scene.plan.pairs:
+            hosts = self._scene.both(pair)
+            keys = {key for host in hosts for key in host.leases if self._scene.pair_of(key) is pair}
+            for key in sorted(keys):
+                views = [_view(host, key) for host in hosts]
+                if views[0] != views[1] or any(host.leases.get(key, b"\0")[0] for host in hosts):
+                    found.append(f"{show_key(key)} is {views[0]} here and {views[1]} there")
+        return "; ".join(found)
+
+    def _everybody_is_served(self, host: Host, link: Link) -> None:
+        """See that a server whose share has room serves everybody who asks it."""
+        for _ in range(3):
+            self._all_come()
+            self.world.agenda.run(self.world.agenda.now + 75.0)
+        for resident in self._scene.residents:
+            if resident.link != link.number or self.world.is_deaf(host, resident):
+                continue
+            for code, iaid in resident.subscriber.missing(self.world.agenda.now):
+                room = [key for key in self._room(host, link) if ia_code_of(key) == code]
+                if room:
+                    what = (
+                        f"{resident.name} for IA {code}/{iaid}, and has {len(room)} leases such as {show_key(room[0])}"
+                    )
+                    self._scene.broken("not served", f"{host.name} gives nothing to {what}")
+
+    def _room(self, host: Host, link: Link) -> list[int]:
+        """Give what a server has to give on a link, by its disk; of a large pool not all."""
+        role = self._scene.role(host, self._scene.pairs[link.pair])
+        own = [key for key in addresses(link)[:ROOM_MAX] if key >> 8 & 1 == role and key >> 8 & 0xFFFF]
+        own += [key for key in prefixes(link) if owner(host.leases, key) is role]
+        return [key for key in own if host.lease(key) is None or self._is_settled(host, key)]
+
+    @staticmethod
+    def _is_settled(host: Host, key: int) -> bool:
+        lease = host.lease(key)
+        is_free = lease is not None and lease.status in (BindingStatus.FREE, BindingStatus.FREE_BACKUP)
+        return is_free and lease is not None and lease.start_time_of_state < host.clock.utc() - SETTLED_S
+
+    def _each_alone(self, keepalive_s: float) -> None:
+        """Part the servers: each serves all from its own share."""
+        self._scene.log("each alone")
+        world = self.world
+        for streams in self._scene.streams.values():
+            streams.hold(*streams.held)
+        world.is_parted = True
+        world.agenda.run(world.agenda.now + 3.0 * keepalive_s)
+        for link in self._scene.plan.links:
+            for host in self._scene.both(self._scene.pairs[link.pair]):
+                self._everybody_is_served(host, link)
+        world.is_parted = False
+        for streams in self._scene.streams.values():
+            streams.let_go(*streams.held)
+
+
+def _view(host: Host, key: int) -> tuple[object, ...] | None:
+    """Give what partners must have alike of a lease."""
+    record = host.leases.get(key)
+    if record is None:
+        return None
+    lease = unpack(key, record)
+    until = lease.state_expiration_time if lease.status in TIMED else 0
+    name = BindingStatus(lease.status).name + (" owes" if lease.owes_partner else "")
+    return (lease.duid[-1:].hex(), lease.iaid, name, lease.start_time_of_state, until, lease.length)
