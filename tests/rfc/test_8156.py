@@ -387,5 +387,5 @@ def test_another_client_waits_for_the_mclt_after_all_that_was_promised(name: str
         lease = Lease(PREFIX, status, b"one", 1, NOW - 900, NOW - 900, NOW - 900, 3, 4, 1, 2, b"")
         lease = Lease(**{**lease._asdict(), name: NOW + later_s})
         allowed = max(NOW, NOW + later_s) + 3600
-        assert not share.may_give(PREFIX, lease, b"other", allowed - 1)
-        assert share.may_give(PREFIX, lease, b"other", allowed)
+        assert not share.may_give(PREFIX, lease, False, allowed - 1)
+        assert share.may_give(PREFIX, lease, False, allowed)

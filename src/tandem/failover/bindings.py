@@ -83,6 +83,18 @@ def accepted(mine: Lease | None, theirs: LeaseUpdate, update: Update, now_utc: i
     )
 
 
+def prevailed(mine: Lease, theirs: LeaseUpdate, duid: bytes) -> Lease:
+    """Give the lease that stays as it is although the partner said something else of the same client.
+
+    It has taken into account that the partner heard the client then, so that what happens to it next is newer than all
+    that the partner knows.
+    """
+    if mine.duid != duid:
+        return mine
+    heard_there = max(mine.partner_raw_clt_time, theirs.client_last_transaction_time)
+    return mine._replace(partner_raw_clt_time=heard_there)
+
+
 def acknowledged(lease: Lease, partner_lifetime_sent: int) -> Lease:
     """Give the lease as it is once the partner has accepted all that it says (RFC 8156 7.7)."""
     if lease.status == BindingStatus.ACTIVE:

@@ -6,7 +6,7 @@ from tandem.effects.effects import Effects
 from tandem.effects.now import Moment
 from tandem.effects.settings import Relationship
 from tandem.failover import balance
-from tandem.failover.bindings import AVAILABLE, accepted
+from tandem.failover.bindings import AVAILABLE, accepted, prevailed
 from tandem.failover.fingerprint import Fingerprint
 from tandem.failover.session import Session
 from tandem.failover.states import State
@@ -162,8 +162,10 @@ class Exchange:
             return LeaseVerdict(key)
         self.conflicts += verdict.code is FailoverStatus.ADDRESS_IN_USE
         effects.note("update-refused", "warning", relationship=self.relationship.name, key=key, why=verdict.reason)
-        if verdict.tell_partner and mine is not None and not mine.owes_partner:
-            effects.commit.append(self._table.put(mine._replace(owes_partner=True)))
+        if verdict.tell_partner and mine is not None:
+            prevailing = prevailed(mine, theirs, update.duid)._replace(owes_partner=True)
+            if prevailing != mine:
+                effects.commit.append(self._table.put(prevailing))
         return LeaseVerdict(key, verdict.code, verdict.reason)
 
     def _decide_on_gift(self, mine: Lease | None, pool: Pool, theirs: LeaseUpdate, effects: Effects) -> Verdict:

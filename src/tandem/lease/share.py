@@ -38,8 +38,11 @@ class Share(NamedTuple):
         pool = self.table.pool_of(key)
         return pool.gifts.owner(key >> 8) if pool is not None and pool.gifts is not None else Role.PRIMARY
 
-    def may_give(self, key: int, lease: Lease | None, duid: bytes, lapse_utc: int) -> bool:
-        """Say whether the client may be given a lease that nobody holds (RFC 8156 4.2.2.1, 8.4.1, 8.8.1)."""
+    def may_give(self, key: int, lease: Lease | None, had_it: bool, lapse_utc: int) -> bool:
+        """Say whether a lease that nobody holds may be given to somebody who had it last, or did not.
+
+        RFC 8156 4.2.2.1, 8.4.1, 8.8.1.
+        """
         if self.is_withheld(key):
             return False
         owner = self.owner(key, lease)
@@ -51,7 +54,7 @@ class Share(NamedTuple):
         if lease is None or lease.status not in ENDED:
             return False
         mine = is_prefix or address_owner(key) is self.role
-        if lease.duid == duid and self._is_still_its_clients(lease):
+        if had_it and self._is_still_its_clients(lease):
             return True
         promised = max(lease.state_expiration_time, lease.partner_lifetime, lease.acked_partner_lifetime)
         return mine and self._has_waited(max(self.alone_since or 0, promised, lease.expiration_time), lapse_utc)

@@ -67,15 +67,15 @@ class Allocator:
             is_reserved = client.reservation is not None and key in client.reservation.keys
             is_its = is_reserved if lease is None else (lease.duid, lease.iaid) == (client.duid, ia.iaid)
             is_open = is_reserved or self._open_home(client.place, key) is not None
-            if is_its and is_open and self.is_free(client, key, taken):
+            if is_its and is_open and self.is_free(client, ia, key, taken):
                 return True
         return False
 
     def adoptable(self, client: Client, ia: Ia, taken: Collection[int]) -> list[Choice]:
         """Give the leases that a client rebinds, and that only the partner can have given it: they are of its share.
 
-        The partner gives none of them to another client before this server has acknowledged the end of what it may
-        have given to this one, of which nothing is on record here.
+        The partner gives none of them to another client before this server has acknowledged that it is over with
+        this one; of that nothing is on record here.
         """
         share, place = client.rules.share, client.place
         if share is None or place is None or client.rules.serve is not Serve.ALL:
@@ -83,8 +83,9 @@ class Allocator:
         found: list[Choice] = []
         for key in ia.asked[: self._room(client, taken)]:
             lease, home = self._table.get(key), self._open_home(place, key)
-            is_nobodys_here = lease is None or lease.status in (BindingStatus.FREE, BindingStatus.FREE_BACKUP)
-            is_partners = is_nobodys_here and share.may_be_partners(key, lease) and not share.is_withheld(key)
+            is_free = lease is not None and lease.status in (BindingStatus.FREE, BindingStatus.FREE_BACKUP)
+            is_unknown = lease is None or (is_free and lease.duid != client.duid)
+            is_partners = is_unknown and share.may_be_partners(key, lease) and not share.is_withheld(key)
             if home and is_partners and key not in taken:
                 found.append(Choice(key, home, "the partner may have given it to the client"))
         return found
@@ -120,15 +121,15 @@ class Allocator:
         pool = self._table.pool_of(lease.key)
         return home.pool is not None and pool is not None and pool.holds(lease.key)
 
-    def is_free(self, client: Client, key: int, taken: Collection[int] = ()) -> bool:
-        """Say whether the client may be given a lease that it does not hold."""
+    def is_free(self, client: Client, ia: Ia, key: int, taken: Collection[int]) -> bool:
+        """Say whether an identity association may be given a lease that it does not hold."""
         if key in taken or key in self._own or self._offers.holder(key, client.now.mono) not in (None, client.duid):
             return False
         lease = self._table.get(key)
         if lease is not None and lease.status in TIMED:
             is_over = lease.status == BindingStatus.ACTIVE and not is_held(lease, client.now.lapse_utc)
-            return is_over and lease.duid == client.duid
-        if not self._is_ours_to_give(client, key, lease):
+            return is_over and (lease.duid, lease.iaid) == (client.duid, ia.iaid)
+        if not self._is_ours_to_give(client, ia, key, lease):
             return False
         if lease is None:
             return True
@@ -139,7 +140,7 @@ class Allocator:
         """Give what is on record of a lease."""
         return self._table.get(key)
 
-    def _is_ours_to_give(self, client: Client, key: int, lease: Lease | None) -> bool:
+    def _is_ours_to_give(self, client: Client, ia: Ia, key: int, lease: Lease | None) -> bool:
         """Say whether the partner has no say in it. What is reserved for one client is given by either."""
         share = client.rules.share
         if share is None:
@@ -147,7 +148,8 @@ class Allocator:
         is_reserved = client.reservation is not None and key in client.reservation.keys
         if is_reserved and (lease is None or lease.duid == client.duid or share.owner(key, lease) is not None):
             return True
-        return share.may_give(key, lease, client.duid, client.now.lapse_utc)
+        had_it = lease is not None and (lease.duid, lease.iaid) == (client.duid, ia.iaid)
+        return share.may_give(key, lease, had_it, client.now.lapse_utc)
 
     # -- the steps of `choose`
 
@@ -167,7 +169,7 @@ class Allocator:
             if bound and lease is not None and lease.iaid != ia.iaid:
                 continue  # another of its identity associations has it
             home = client.place.home_of(key)
-            if ia_code_of(key) == ia.code and home and (bound or (room and self.is_free(client, key, taken))):
+            if ia_code_of(key) == ia.code and home and (bound or (room and self.is_free(client, ia, key, taken))):
                 room -= not bound
                 found.append(Choice(key, home, f"reserved by {client.reservation.where}"))
         return found
@@ -185,7 +187,7 @@ class Allocator:
             for key in ia.asked
             if self._offers.holder(key, client.now.mono) == client.duid
             and (home := self._open_home(place, key))
-            and self.is_free(client, key, taken)
+            and self.is_free(client, ia, key, taken)
         ]
 
     def _new(self, client: Client, ia: Ia, place: Place, taken: Collection[int]) -> list[Choice] | Refusal:
@@ -194,14 +196,17 @@ class Allocator:
         for role in _shares(client):
             for key, reason in self._wished(client, ia):
                 home_of_key = self._open_home(place, key)
-                if home_of_key and self._may_be_wished(client, key, role) and self.is_free(client, key, taken):
+                if home_of_key and self._may_be_wished(client, key, role) and self.is_free(client, ia, key, taken):
                     return [Choice(key, home_of_key, reason)]
             for home in homes:
                 pool = self._table.pool_of(home.pool.range.first << 8) if home.pool else None
                 if home.pool is None or pool is None:
                     continue
                 chosen = pool.choose(
-                    seed, lambda key: self.is_free(client, key, taken), lambda key: self._table.get(key) is None, role
+                    seed,
+                    lambda key: self.is_free(client, ia, key, taken),
+                    lambda key: self._table.get(key) is None,
+                    role,
                 )
                 if chosen is not None:
                     return [Choice(chosen, home, f"free in {home.pool.where}")]

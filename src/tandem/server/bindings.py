@@ -63,21 +63,34 @@ def assign(allocator: Allocator, client: Client, ia: Ia, taken: set[int]) -> Dec
     return Decision(ia, [_grant(allocator, client, choice) for choice in chosen])
 
 
-def adopt(allocator: Allocator, client: Client, ia: Ia, taken: set[int]) -> Decision | None:
-    """Take over what a Rebind's identity association has from the partner and nothing is known of here; None if naught.
+def adopt(allocator: Allocator, client: Client, ia: Ia, taken: set[int]) -> list[Told]:
+    """Take over what a Rebind's identity association has from the partner, and nothing is known of here.
 
     For at most the MCLT, in any state: more was never agreed upon (docs/protocol-notes.md, 15).
     """
     share = client.rules.share
-    if share is None or allocator.held_by(client, ia):
-        return None
+    if share is None:
+        return []
+    mclt_s = share.mclt_s if client.rules.mclt_s is None else client.rules.mclt_s
     adopted = allocator.adoptable(client, ia, taken)
     taken.update(choice.key for choice in adopted)
-    told = [
-        Told(key, promise(home.subnet.lifetimes, 0, client.now.utc, share.mclt_s), home, True, reason)
+    return [
+        Told(key, promise(home.subnet.lifetimes, 0, client.now.utc, mclt_s), home, True, reason)
         for key, home, reason in adopted
     ]
-    return Decision(ia, told) if told else None
+
+
+def rebind(allocator: Allocator, client: Client, ia: Ia, taken: set[int], may_create: bool) -> Decision:
+    """Decide what a Rebind's identity association gets (RFC 9915 18.3.5): as `extend`, with what is taken over.
+
+    Who has something from the partner is given nothing beside that it does not name.
+    """
+    adopted = adopt(allocator, client, ia, taken)
+    if adopted and not any(lease.key in ia.asked for lease in allocator.held_by(client, ia)):
+        return Decision(ia, adopted)
+    decision = extend(allocator, client, ia, taken, may_create)
+    decision.told += adopted
+    return decision
 
 
 def extend(allocator: Allocator, client: Client, ia: Ia, taken: set[int], may_create: bool) -> Decision:

@@ -12,7 +12,7 @@ from tandem.effects.settings import Settings
 from tandem.lease.lease import TIMED, BindingStatus, Lease, end_of, key_of
 from tandem.lease.table import LeaseTable
 from tandem.server.allocation import Allocator
-from tandem.server.bindings import Decision, Told, adopt, assign, extend, off_link_addresses, renewal_times
+from tandem.server.bindings import Decision, Told, assign, extend, off_link_addresses, rebind, renewal_times
 from tandem.server.client import Client, identify
 from tandem.server.offers import Offers
 from tandem.server.places import Home, Places
@@ -23,7 +23,7 @@ from tandem.wire.message import MessageType
 from tandem.wire.option import TooLong, write_option
 from tandem.wire.options import IaNa, Preference, RapidCommit, ServerId, StatusCode
 from tandem.wire.reader import WireError
-from tandem.wire.received import ClientMessage, Relay, read_client_message, unwrap
+from tandem.wire.received import ClientMessage, Ia, Relay, read_client_message, unwrap
 
 DATAGRAM_MAX = 65_527  # what UDP over IPv6 carries
 CLIENT_PORT = 546
@@ -33,6 +33,7 @@ RAPID_COMMIT = write_option(RapidCommit.code, b"")
 
 Parts = list[bytes]
 Exchange = Callable[[Client, Effects], tuple[MessageType, Parts] | None]
+Extending = Callable[[Allocator, Client, Ia, set[int], bool], Decision]
 
 
 class Engine:
@@ -143,24 +144,20 @@ class Engine:
 
     def _renew(self, client: Client, effects: Effects) -> tuple[MessageType, Parts] | None:
         """RFC 9915 18.3.4; a binding that is not known here is made again."""
-        return self._extend(client, effects, may_create=True)
+        return self._extend(client, effects, extend, may_create=True)
 
     def _rebind(self, client: Client, effects: Effects) -> tuple[MessageType, Parts] | None:
         """RFC 9915 18.3.5; a binding is made where a Solicit may be answered with a Reply, or the partner made it."""
         may_create = client.place is not None and client.place.rapid_commit
-        return self._extend(client, effects, may_create, may_adopt=True)
+        return self._extend(client, effects, rebind, may_create)
 
     def _extend(
-        self, client: Client, effects: Effects, may_create: bool, may_adopt: bool = False
+        self, client: Client, effects: Effects, decide: Extending, may_create: bool
     ) -> tuple[MessageType, Parts] | None:
         if client.place is None:
             return None
         taken: set[int] = set()
-        decisions = [
-            (may_adopt and adopt(self.allocator, client, ia, taken))
-            or extend(self.allocator, client, ia, taken, may_create)
-            for ia in client.message.ias
-        ]
+        decisions = [decide(self.allocator, client, ia, taken, may_create) for ia in client.message.ias]
         decisions = [each for each in decisions if not each.left_to_partner]
         if not decisions and client.message.ias:
             return None

@@ -30,6 +30,8 @@ class Holdings:
         self._given_up: dict[tuple[int, int], float] = {}
         """When a client last gave a lease up, by its number and the lease."""
         self._declined: set[tuple[int, int]] = set()
+        self.ever: set[tuple[bytes, int]] = set()
+        """Which client ever had which lease in its hands."""
         self.tainted: dict[str, bool] = {pair.name: False for pair in scene.plan.pairs}
         """Where a server serves whose partner takes it to be down: then RFC 8156 promises little."""
 
@@ -133,6 +135,7 @@ class Holdings:
     def _is_new(self, resident: Resident, host: Host, hold: Hold, decided: float) -> None:
         now, pair = self._scene.agenda.now, self._scene.pair_of(hold.key)
         number = resident.subscriber.number
+        self.ever.add((resident.subscriber.duid, hold.key))
         why = self.why_void(pair)
         if (number, hold.key) in self._declined:
             why = "its client once declined it"

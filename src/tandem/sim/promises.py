@@ -162,8 +162,10 @@ class Promises:
             return False
         if self._scene.links[resident.link].number != link_of(key) or not self.may_answer(host, pair, type_):
             return False
-        if lease is None or lease.status in AVAILABLE:  # only the partner can have given it
-            return type_ is MessageType.REBIND and self._is_partners(host, pair, key)
+        if lease is None or lease.status in AVAILABLE:
+            # Only the partner can have given it, unless the end of just this binding is what is known here.
+            is_known = lease is not None and lease.duid == resident.subscriber.duid
+            return type_ is MessageType.REBIND and not is_known and self._is_partners(host, pair, key)
         is_its = (lease.status, lease.duid) == (BindingStatus.ACTIVE, resident.subscriber.duid)
         return is_its and lease.state_expiration_time > host.clock.utc() + CLOSE_CALL_S
 

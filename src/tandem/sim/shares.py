@@ -70,7 +70,7 @@ class Shares:
             return
         what = f"{host.name} gives {show_key(lease.key)} to c{lease.duid[-1]}"
         is_alone, role = self.is_alone(host, pair), self._scene.role(host, pair)
-        if self._is_reserved(lease.key) or self._is_in_its_hands(host, lease):
+        if self._is_reserved(lease.key) or self._is_adopted(lease):
             pass
         elif lease.length == ADDRESS_LENGTH:
             if lease.key >> 8 & 1 != role:
@@ -85,11 +85,12 @@ class Shares:
         if theirs is not None and theirs.status == ACTIVE and theirs.duid != lease.duid:
             self._scene.broken("its partner's client's", f"{what}, but its partner has it for c{theirs.duid[-1]}")
 
-    def _is_in_its_hands(self, host: Host, lease: Lease) -> bool:
-        """Say whether the client has the lease already, as it was given by the partner: then it is only adopted."""
-        resident = self._scene.resident(lease.duid)
-        hold = resident.subscriber.holds.get(lease.key) if resident is not None else None
-        return hold is not None and hold.until > self._scene.agenda.now - 2 * host.slowest_s
+    def _is_adopted(self, lease: Lease) -> bool:
+        """Say whether the client has or had the lease: it names it in a Rebind, maybe one that was long on its way.
+
+        Whether it is another's by now is seen from the partner's disk.
+        """
+        return (lease.duid, lease.key) in self._holdings.ever
 
     def _freed(self, host: Host, pair: Pair, lease: Lease, was: Lease) -> None:
         """RFC 8156 4.2.2.1: what a client had is free once both servers know that it is over."""
