@@ -155,6 +155,7 @@ def sim(
     seeds: Annotated[int, typer.Option(metavar="COUNT", min=1, help="Live so many worlds.")] = 100,
     first: Annotated[int, typer.Option(metavar="N", help="The first of their seeds.")] = 0,
     jobs: Annotated[int, typer.Option(min=1, help="How many processes live them.")] = 1,
+    stop: Annotated[bool, typer.Option(help="Stop at the first that fails.")] = False,
     trace: Annotated[bool, typer.Option(help="Show all that happens in the one world.")] = False,
     save: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the shrunk world of a failure there.")
@@ -174,7 +175,7 @@ def sim(
     elif seed is not None:
         world = draw(seed)
     else:
-        raise typer.Exit(run_many(range(first, first + seeds), jobs, as_json, console))
+        raise typer.Exit(run_many(range(first, first + seeds), jobs, stop, as_json, console))
     raise typer.Exit(run_one(world, console, trace, save))
 
 

@@ -27,8 +27,11 @@ def live_seed(seed: int) -> Outcome:
     return live(draw(seed))
 
 
-def run_many(seeds: range, jobs: int, as_json: bool, console: Console) -> int:
-    """Live the worlds of these seeds, show what fails, shrunk, and sum up. Give 1 if anything failed, else 0."""
+def run_many(seeds: range, jobs: int, stops: bool, as_json: bool, console: Console) -> int:
+    """Live the worlds of these seeds, show what fails, shrunk, and sum up. Give 1 if anything failed, else 0.
+
+    `stops`: at the first that fails.
+    """
     started = time.monotonic()
     failed: list[Outcome] = []
     simulated_s, calls = 0.0, 0
@@ -44,7 +47,10 @@ def run_many(seeds: range, jobs: int, as_json: bool, console: Console) -> int:
             progress.update(task, advance=1, rate=f"{rate:.0f} simulated hours a minute, {len(failed)} failed")
             if outcome.kind:
                 failed.append(outcome)
-                progress.console.print(f"seed {outcome.seed}: {outcome.what}", highlight=False, soft_wrap=True)
+                if not as_json:
+                    progress.console.print(f"seed {outcome.seed}: {outcome.what}", highlight=False, soft_wrap=True)
+            if failed and stops:
+                break
     took_s = time.monotonic() - started
     if as_json:
         console.print_json(json.dumps(_summary(seeds, failed, simulated_s, calls, voids, took_s)))

@@ -15,15 +15,15 @@ UNANSWERED_S = 60.0
 """How long an update, or an answer to UPDREQ, may stay out before the connection is given up."""
 
 
-def tick(endpoint: Endpoint, now: Moment, effects: Effects) -> None:
-    """Do what is due."""
+def tick(endpoint: Endpoint, now: Moment, awake_since_mono: float, effects: Effects) -> None:
+    """Do what is due; since `awake_since_mono` the server has looked at everything in time."""
     if endpoint.session is not None:
         _mind_connection(endpoint, now, effects)
     if endpoint.machine.starting and now.mono >= endpoint.machine.startup_until:
         endpoint.end_startup(now, effects)
     if endpoint.session is None and endpoint.role is Role.PRIMARY and endpoint.may_dial(now):
         effects.lines.append(Dial(endpoint.relationship.name))
-    _end_waits(endpoint, now, effects)
+    _end_waits(endpoint, now, awake_since_mono, effects)
 
 
 def _mind_connection(endpoint: Endpoint, now: Moment, effects: Effects) -> None:
@@ -42,7 +42,7 @@ def _mind_connection(endpoint: Endpoint, now: Moment, effects: Effects) -> None:
         session.send(FailoverType.CONTACT, b"", effects.at_once, now)
 
 
-def _end_waits(endpoint: Endpoint, now: Moment, effects: Effects) -> None:
+def _end_waits(endpoint: Endpoint, now: Moment, awake_since_mono: float, effects: Effects) -> None:
     record = endpoint.machine.record
     if endpoint.machine.starting or not record.wait_until:
         return
@@ -51,5 +51,7 @@ def _end_waits(endpoint: Endpoint, now: Moment, effects: Effects) -> None:
     elif record.state is State.COMMUNICATIONS_INTERRUPTED and not endpoint.machine.ok:
         # A partner that was heard in any way is not down, whatever keeps the two apart.
         auto_s = endpoint.relationship.auto_partner_down_s
-        if auto_s is not None and now.lapse_utc >= max(record.wait_until, endpoint.heard_utc + auto_s):
+        # What came while this server slept is yet to be read, and may be the partner's.
+        is_awake = now.mono >= awake_since_mono + endpoint.relationship.keepalive_s
+        if auto_s and is_awake and now.lapse_utc >= max(record.wait_until, endpoint.heard_utc + auto_s):
             endpoint.happen(now, Happening.AUTO_PARTNER_DOWN, effects)

@@ -27,6 +27,8 @@ from tandem.wire.reader import WireError
 PartnerEvent = PartnerUp | PartnerOctets | PartnerGone | ConnectionFailed | Shutdown
 STRANGERS_MAX = 16
 NAME_SHOWN = 40
+ASLEEP_S = 1.5 * HEARTBEAT_S
+"""A server that did not look for so long was asleep: its machine was stopped, or overloaded."""
 REASONS = {
     "disk": "its disk takes nothing",
     "clock": "its clock is behind the newest lease on record",
@@ -48,6 +50,7 @@ class Relationships:
         self._strangers: dict[int, tuple[Session, tuple[str, ...]]] = {}
         self._without_link: set[str] = set()
         self._beat_at = now.mono
+        self._looked_mono = self._awake_since_mono = now.mono
 
     def _endpoint(self, relationship: Relationship, now: Moment) -> Endpoint:
         fact = self._facts.get(FACT_PREFIX + relationship.name)
@@ -106,8 +109,11 @@ class Relationships:
 
     def tick(self, now: Moment, why_not: str, effects: Effects) -> None:
         """Do what is due; `why_not` is why this server can serve nobody, if it cannot."""
+        if now.mono - self._looked_mono > ASLEEP_S:
+            self._awake_since_mono = now.mono
+        self._looked_mono = now.mono
         for endpoint in self._endpoints.values():
-            tick(endpoint, now, effects)
+            tick(endpoint, now, self._awake_since_mono, effects)
         for connection, (session, _) in list(self._strangers.items()):
             if now.mono >= session.opened_mono + HANDSHAKE_S:
                 del self._strangers[connection]

@@ -9,6 +9,7 @@ from tandem.config.load import load_text
 from tandem.effects.settings import Settings
 from tandem.lease.lease import key_of
 from tandem.sim.plan import Link, Numbers, Plan
+from tandem.wire.received import ADDRESS_LENGTH
 
 SUBNET_AT = 0x20010DB8 << 96
 POOL_AT = 1 << 48
@@ -39,6 +40,11 @@ def prefixes(link: Link) -> list[int]:
 def reserved(link: Link, client: int) -> int:
     """Give the key of the address that is reserved on a link for a client that has a reservation."""
     return key_of(subnet_of(link) + RESERVED_AT + client)
+
+
+def is_reserved(key: int) -> bool:
+    """Say whether an address is one that is reserved for a client."""
+    return key >> 8 + 48 & 0xFFFF == RESERVED_AT >> 48 and key & 0xFF == ADDRESS_LENGTH
 
 
 def link_of(key: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from tandem.lease.lease import BindingStatus, show_key
 from tandem.lease.space import interval_of
@@ -47,7 +47,7 @@ class Holdings:
     def why_void(self, pair: Pair) -> str:
         """Say why what is promised in a pair right now counts for nothing; empty if it counts."""
         if self.tainted[pair.name]:
-            return "both served, and one took the other to be down"
+            return "both served and one took the other to be down, or one served alone without its leases"
         errors = [host.clock.error_s() for host in self._scene.both(pair)]
         if max(errors) - min(errors) > CLOCK_MAX_S or max(map(abs, errors)) > CLOCK_MAX_S:
             return "a clock was wrong by more than 5 s"
@@ -61,7 +61,7 @@ class Holdings:
                 self._void(hold, why)
 
     def taint(self, pair: Pair) -> None:
-        """Know that both servers give out leases, and one of them believes that it is alone."""
+        """Know that both give out leases and one believes that it is alone, or that one is, without its leases."""
         if not self.tainted[pair.name]:
             self._scene.log(f"{pair.name}: from here on RFC 8156 does not keep two clients apart")
             self.tainted[pair.name] = True
@@ -111,13 +111,13 @@ class Holdings:
         """Say whether a client that asks now must be able to keep a lease."""
         return not hold.void and hold.until - self._scene.agenda.now > CLOSE_CALL_S
 
-    def heard(self, resident: Resident, host: Host, heard: Heard, decided: float) -> None:
-        """Look at what a client makes of a REPLY that its server made at that time."""
+    def heard(self, resident: Resident, host: Host, heard: Heard, decided: float, voids: Mapping[str, str]) -> None:
+        """Look at what a client makes of a REPLY; when that was made, `voids` said why it counts for nothing."""
         if heard.asked in EXTENDING:
             self._nothing_is_taken(resident, host, heard)
         for hold in resident.subscriber.holds.values():
             if heard.told.get(hold.key) and heard.before.get(hold.key) is not hold:
-                self._is_new(resident, host, hold, decided)
+                self._is_new(resident, host, hold, decided, voids)
 
     def _nothing_is_taken(self, resident: Resident, host: Host, heard: Heard) -> None:
         safe = [
@@ -132,11 +132,11 @@ class Holdings:
             if hold.ia in heard.unbound:
                 self._scene.broken("unbound", f"{host.name} says NoBinding for {what}")
 
-    def _is_new(self, resident: Resident, host: Host, hold: Hold, decided: float) -> None:
+    def _is_new(self, resident: Resident, host: Host, hold: Hold, decided: float, voids: Mapping[str, str]) -> None:
         now, pair = self._scene.agenda.now, self._scene.pair_of(hold.key)
         number = resident.subscriber.number
         self.ever.add((resident.subscriber.duid, hold.key))
-        why = self.why_void(pair)
+        why = voids.get(pair.name, "") or self.why_void(pair)
         if (number, hold.key) in self._declined:
             why = "its client once declined it"
         elif now - self._given_up.get((number, hold.key), -1e9) < CLOSE_S:

@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 from tandem.effects.effects import Effects, Send
 from tandem.effects.events import Datagram, Event
-from tandem.failover.record import Record
+from tandem.failover.record import FACT_PREFIX, Record
 from tandem.failover.states import State
-from tandem.lease.change import Change, Put
+from tandem.lease.change import Change, Fact, Put
 from tandem.lease.lease import BindingStatus, Lease, show_key, unpack
 from tandem.lease.space import Role
 from tandem.sim.client import leases_in, unwrap
-from tandem.sim.configuration import link_of
+from tandem.sim.configuration import is_reserved, link_of
 from tandem.sim.holdings import CLOSE_CALL_S, Holdings
 from tandem.sim.host import Host
 from tandem.sim.ownership import AVAILABLE, owner
@@ -25,6 +25,8 @@ from tandem.wire.options import ClientId, ServerId
 from tandem.wire.received import ADDRESS_LENGTH
 
 SLACK_S = 3.0
+LONG_WAY_S = 20.0
+"""How long a datagram is on its way at most."""
 ROUNDING_S = 1
 """A lease that runs out does so by a clock that may be a second behind the wall clock, since both count whole ones."""
 CLOCK_STEP_MAX_S = 5
@@ -32,11 +34,13 @@ CLOCK_STEP_MAX_S = 5
 
 
 class Decision(NamedTuple):
-    """When a server made an answer: in true time, and by its own clock; and what was on its disk of each pair."""
+    """When a server made an answer: in true time, and by its own clock; and how each of its pairs was then."""
 
     at: float
     utc: int
     records: dict[str, Record | None]
+    voids: dict[str, str]
+    """Why what it promised counts for nothing, where it does."""
 
 
 class Promises:
@@ -49,14 +53,19 @@ class Promises:
         self._decisions: dict[str, dict[int, tuple[Send, Decision]]] = {name: {} for name in scene.hosts}
         self._versions: dict[tuple[str, int], tuple[float, list[Lease]]] = {}
         """What a lease was on a disk at the last moment at which it changed: more than once in one batch, maybe."""
+        self._alone_at: dict[tuple[str, str], float] = {}
+        """When a server was last seen to enter PARTNER-DOWN, maybe to leave it in the same batch."""
         self.newest: dict[str, int] = dict.fromkeys(scene.hosts, 0)
         """When a server last heard a client, by its disk."""
 
     # -- the disk
 
     def kept(self, host: Host, change: Change, before: bytes | None) -> None:
-        """Remember what a lease is and was at this moment."""
+        """Remember what a lease is and was at this moment, and who was alone then."""
         if not isinstance(change, Put):
+            for pair in self._scene.pairs_of(host):
+                if host.state(pair.name) is State.PARTNER_DOWN:
+                    self._alone_at[host.name, pair.name] = self._scene.agenda.now
             return
         at, now = (host.name, change.key), self._scene.agenda.now
         when, versions = self._versions.get(at, (-1.0, []))
@@ -78,11 +87,15 @@ class Promises:
         """Note when an answer was made, and see that who must be answered is."""
         sends = [each for each in (*effects.at_once, *effects.then) if isinstance(each, Send)]
         if sends:
-            records = {pair.name: host.record(pair.name) for pair in self._scene.pairs_of(host)}
-            decision = Decision(self._scene.agenda.now, host.clock.utc(), records)
+            pairs = list(self._scene.pairs_of(host))
+            records = {pair.name: host.record(pair.name) for pair in pairs}
+            voids = {pair.name: self._holdings.why_void(pair) for pair in pairs}
+            decision = Decision(self._scene.agenda.now, host.clock.utc(), records, voids)
             self._decisions[host.name].update((id(each), (each, decision)) for each in sends)
+        moves = any(isinstance(change, Fact) and change.name.startswith(FACT_PREFIX) for change in effects.commit)
         for event in events:
             if isinstance(event, Datagram):
+                self._answers_in_its_turn(host, event, sends, moves)
                 self._keeps_what_it_has(host, event, sends)
 
     def left(self, host: Host, send: Send) -> Decision:
@@ -121,7 +134,7 @@ class Promises:
     ) -> None:
         """RFC 8156 4.4. What only runs out was promised before."""
         records = [each for each in (decision.records.get(pair.name), host.record(pair.name)) if each is not None]
-        if any(each.state is State.PARTNER_DOWN for each in records):
+        if any(each.state is State.PARTNER_DOWN for each in records) or self._was_alone(host, pair):
             return
         acked = self._partnership.acked.get((host.name, key), 0)
         limit = max(acked, decision.utc) + max((each.mclt_s for each in records), default=0)
@@ -132,6 +145,9 @@ class Promises:
             beyond_s = decision.utc + valid_s - limit
             self._scene.broken("beyond the MCLT", f"{what}, {beyond_s} s beyond what RFC 8156 4.4 allows")
 
+    def _was_alone(self, host: Host, pair: Pair) -> bool:
+        return self._alone_at.get((host.name, pair.name)) == self._scene.agenda.now
+
     def mind_taint(self, host: Host, pair: Pair) -> None:
         """Note that a server serves whose partner takes it to be down."""
         partner = self._scene.partner(host, pair)
@@ -139,6 +155,31 @@ class Promises:
             self._holdings.taint(pair)
 
     # -- questions
+
+    def _answers_in_its_turn(self, host: Host, datagram: Datagram, sends: list[Send], moves: bool) -> None:
+        """RFC 8156 8.1: see that whom another server is to answer is not answered by this one."""
+        if not sends or not host.is_idle or moves:  # a state that is not on disk yet counts already
+            return
+        question = unwrap(datagram.data)
+        resident = self._scene.resident(next(each.duid for each in question.options if isinstance(each, ClientId)))
+        if resident is None or self._may_come_from_elsewhere(resident):
+            return
+        pair = self._scene.pairs[self._scene.links[resident.link].pair]
+        if host.name not in (pair.primary, pair.secondary):
+            return
+        state = host.state(pair.name)
+        is_its = any(isinstance(each, ServerId) for each in question.options)
+        is_spare = state is State.NORMAL and self._scene.role(host, pair) is Role.SECONDARY
+        may_answer = state in SERVING if not is_spare else is_its
+        if state is State.RECOVER_DONE:
+            may_answer = is_its and question.type is MessageType.RENEW
+        if not may_answer:
+            said = state.words if state is not None else "no state"
+            self._scene.broken("out of turn", f"{host.name} in {said} answers {question.type.name} of {resident.name}")
+
+    def _may_come_from_elsewhere(self, resident: Resident) -> bool:
+        """Say whether a datagram may be one that a client sent from the link that it was on before."""
+        return self._scene.agenda.now - resident.moved_at < LONG_WAY_S
 
     def _keeps_what_it_has(self, host: Host, datagram: Datagram, sends: list[Send]) -> None:
         """See that a client that must be able to keep its leases is told so: this server may extend them."""
@@ -148,6 +189,8 @@ class Promises:
         servers = [each.duid for each in question.options if isinstance(each, ServerId)]
         resident = self._scene.resident(next(each.duid for each in question.options if isinstance(each, ClientId)))
         if resident is None or (servers and servers[0] != host.duid):
+            return
+        if self._may_come_from_elsewhere(resident):
             return
         due = [key for key, _ in leases_in(question) if self._must_extend(host, resident, key, question.type)]
         told = {key for send in sends for key, valid_s in leases_in(unwrap(send.data)) if valid_s} if due else set()
@@ -165,9 +208,14 @@ class Promises:
         if lease is None or lease.status in AVAILABLE:
             # Only the partner can have given it, unless the end of just this binding is what is known here.
             is_known = lease is not None and lease.duid == resident.subscriber.duid
-            return type_ is MessageType.REBIND and not is_known and self._is_partners(host, pair, key)
-        is_its = (lease.status, lease.duid) == (BindingStatus.ACTIVE, resident.subscriber.duid)
-        return is_its and lease.state_expiration_time > host.clock.utc() + CLOSE_CALL_S
+            is_its = self._is_partners(host, pair, key)
+            return type_ is MessageType.REBIND and not is_known and is_its and not is_reserved(key)
+        is_its = (lease.duid, lease.iaid) == (resident.subscriber.duid, hold.ia[1])
+        return (
+            is_its
+            and lease.status == BindingStatus.ACTIVE
+            and lease.state_expiration_time > host.clock.utc() + CLOSE_CALL_S
+        )
 
     def _is_partners(self, host: Host, pair: Pair, key: int) -> bool:
         role = self._scene.role(host, pair)

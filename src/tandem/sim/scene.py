@@ -32,11 +32,12 @@ class Broken(AssertionError):
 
 
 class Resident:
-    """A client and where it is. `hears` is what reaches it, by faults."""
+    """A client and where it is."""
 
     def __init__(self, subscriber: Subscriber, link: int) -> None:
         self.subscriber = subscriber
         self.link = link
+        self.moved_at = 0.0
         self.turn = 0
         """Counts what it planned to do, so that only the latest plan is done."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tandem.failover.states import State
 from tandem.lease.change import Change, Put
 from tandem.lease.lease import BindingStatus, Lease, show_key, unpack
-from tandem.sim.configuration import RESERVED_AT, link_of, prefixes, subnet_of
+from tandem.sim.configuration import is_reserved, prefixes
 from tandem.sim.holdings import Holdings
 from tandem.sim.host import Host
 from tandem.sim.ownership import AVAILABLE, giver, owner
@@ -35,7 +35,10 @@ class Shares:
         for pair in self._scene.pairs_of(host):
             if host.state(pair.name) is State.PARTNER_DOWN:
                 self._alone_at[host.name, pair.name] = self._scene.agenda.now
-        if not isinstance(change, Put) or change.record is None:
+        if not isinstance(change, Put):
+            self._mind_who_is_alone(host)
+            return
+        if change.record is None:
             return
         pair = self._scene.pair_of(change.key)
         was = unpack(change.key, before) if before else None
@@ -45,6 +48,14 @@ class Shares:
             self._given_anew(host, pair, lease, was)
         if lease.status in AVAILABLE and was is not None and was.status not in AVAILABLE:
             self._freed(host, pair, lease, was)
+
+    def _mind_who_is_alone(self, host: Host) -> None:
+        """Know of a server that serves alone without ever having fetched what it lost."""
+        for pair in self._scene.pairs_of(host):
+            record, partner = host.record(pair.name), self._scene.partner(host, pair).record(pair.name)
+            is_alone = record is not None and record.state is State.PARTNER_DOWN
+            if is_alone and record and not record.communicated and partner is not None and partner.communicated:
+                self._holdings.taint(pair)
 
     def is_alone(self, host: Host, pair: Pair) -> bool:
         """Say whether the server is in PARTNER-DOWN, or was until just now."""
@@ -70,7 +81,7 @@ class Shares:
             return
         what = f"{host.name} gives {show_key(lease.key)} to c{lease.duid[-1]}"
         is_alone, role = self.is_alone(host, pair), self._scene.role(host, pair)
-        if self._is_reserved(lease.key) or self._is_adopted(lease):
+        if is_reserved(lease.key) or self._is_adopted(lease):
             pass
         elif lease.length == ADDRESS_LENGTH:
             if lease.key >> 8 & 1 != role:
@@ -98,7 +109,3 @@ class Shares:
             before = BindingStatus(was.status).name
             what = f"{show_key(lease.key)} from {before} of c{was.duid[-1]} to free, and its partner did not agree"
             self._scene.broken("freed too early", f"{host.name} sets {what}")
-
-    def _is_reserved(self, key: int) -> bool:
-        at = (key >> 8) - subnet_of(self._scene.links[link_of(key)])
-        return key & 0xFF == ADDRESS_LENGTH and at >= RESERVED_AT

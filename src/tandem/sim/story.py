@@ -13,6 +13,7 @@ from tandem.sim.host import Host
 from tandem.sim.ownership import owner
 from tandem.sim.plan import Act, Link, Pair, Plan
 from tandem.sim.scene import Resident
+from tandem.sim.subscriber import Ia
 from tandem.sim.world import World
 from tandem.wire.message import MessageType
 
@@ -65,7 +66,7 @@ class Story:
             case "rename":
                 subscriber.rename()
             case "move":
-                resident.link = act.link
+                resident.link, resident.moved_at = act.link, now
                 subscriber.move(now)
             case "renew" | "rebind":
                 subscriber.ask(now, ASKING[act.what])
@@ -172,16 +173,22 @@ class Story:
         for _ in range(3):
             self._all_come()
             self.world.agenda.run(self.world.agenda.now + 75.0)
+        lacking = self._lacking(host, link)
+        self.world.agenda.run(self.world.agenda.now + 2 * POLL_S)  # who just comes by something is not without it
+        for (resident, ia), room in self._lacking(host, link).items():
+            if (resident, ia) in lacking:
+                what = f"{resident.name} for IA {ia[0]}/{ia[1]}, and has {len(room)} leases such as {show_key(room[0])}"
+                self._scene.broken("not served", f"{host.name} gives nothing to {what}")
+
+    def _lacking(self, host: Host, link: Link) -> dict[tuple[Resident, Ia], list[int]]:
+        """Give who reaches a server on a link and lacks what that has, with what it has."""
+        found: dict[tuple[Resident, Ia], list[int]] = {}
         for resident in self._scene.residents:
-            if resident.link != link.number or self.world.is_deaf(host, resident):
-                continue
-            for code, iaid in resident.subscriber.missing(self.world.agenda.now):
-                room = [key for key in self._room(host, link) if ia_code_of(key) == code]
-                if room:
-                    what = (
-                        f"{resident.name} for IA {code}/{iaid}, and has {len(room)} leases such as {show_key(room[0])}"
-                    )
-                    self._scene.broken("not served", f"{host.name} gives nothing to {what}")
+            if resident.link == link.number and not self.world.is_deaf(host, resident):
+                for ia in resident.subscriber.missing(self.world.agenda.now):
+                    room = [key for key in self._room(host, link) if ia_code_of(key) == ia[0]]
+                    found.update({(resident, ia): room} if room else {})
+        return found
 
     def _room(self, host: Host, link: Link) -> list[int]:
         """Give what a server has to give on a link, by its disk; of a large pool not all."""

@@ -56,10 +56,11 @@ LONGEST_S = 600.0
 class Hold:
     """A lease in a client's hands, until a time by its own clock."""
 
-    __slots__ = ("ia", "key", "until", "valid_s", "void")
+    __slots__ = ("ia", "key", "t1", "t2", "until", "valid_s", "void")
 
     def __init__(self, key: int, ia: Ia, until: float, valid_s: int) -> None:
         self.key, self.ia, self.until, self.valid_s = key, ia, until, valid_s
+        self.t1 = self.t2 = until
         self.void = ""
         """Why no server can be held to it; empty if they can. Only who judges servers sets it."""
 
@@ -81,10 +82,11 @@ class Heard(NamedTuple):
 class Question:
     """What a client said last and is yet to be answered, and when it says so again."""
 
-    __slots__ = ("again", "first", "message", "tries", "wait_s")
+    __slots__ = ("again", "first", "ias", "message", "tries", "wait_s")
 
-    def __init__(self, message: Message, now: float) -> None:
+    def __init__(self, message: Message, ias: list[Ia], now: float) -> None:
         self.message = message
+        self.ias = ias
         self.first = now
         self.tries = 1
         self.wait_s = FIRST_S[MessageType(message.type)]
@@ -109,7 +111,6 @@ class Subscriber:
         self._rapid_commit = rapid_commit
         self._names = 0
         self._server: bytes | None = None
-        self._t1 = self._t2 = float("inf")
         self._offers: list[Message] = []
         self._solicit_at = 0.0
         self._tries = 0
@@ -208,20 +209,21 @@ class Subscriber:
             case MessageType.REQUEST:
                 return question.tries <= REQUESTS_MAX
             case MessageType.SOLICIT:
-                return bool(self.missing(now)) and not (self.holds and now >= self._extends_at())
+                return question.ias == self.missing(now) and not (self.holds and now >= self._extends_at())
             case _:
                 return question.tries <= GIVING_UP_MAX
 
     def _rebinds_at(self) -> float:
         """Give when it asks any server to keep what it has."""
         if self.style != "at the last minute":
-            return self._t2
-        shortest = min(self.holds.values(), key=lambda hold: hold.until)
-        return max(self._t2, shortest.until - max(8.0, shortest.valid_s * LAST_MINUTE))
+            return min(hold.t2 for hold in self.holds.values())
+        return min(max(hold.t2, hold.until - max(8.0, hold.valid_s * LAST_MINUTE)) for hold in self.holds.values())
 
     def _extends_at(self) -> float:
         """Give when it first asks to keep what it has."""
-        return min(self._t1, self._rebinds_at()) if self.style == "punctual" else self._rebinds_at()
+        if self.style != "punctual" or self._server is None:
+            return self._rebinds_at()
+        return min(hold.t1 for hold in self.holds.values())
 
     def _choose(self, now: float) -> None:
         """Ask for what was advertised; if nothing of use was, go on soliciting."""
@@ -241,11 +243,12 @@ class Subscriber:
         options: list[Option] = [ClientId(self.duid), ElapsedTime(0), ASKED_FOR]
         options += [] if server is None else [ServerId(server)]
         options += [RapidCommit()] if type_ is MessageType.SOLICIT and self._rapid_commit else []
-        for code, iaid in dict.fromkeys((*named.values(), *beside)):
+        ias = list(dict.fromkeys((*named.values(), *beside)))
+        for code, iaid in ias:
             inner = tuple(_option(key) for key, ia in named.items() if ia == (code, iaid))
             options.append((IaNa if code == IaNa.code else IaPd)(iaid, 0, 0, inner))
         self._offers = []
-        self.question = Question(Message(type_, self._chance.bits(24), tuple(options)), now)
+        self.question = Question(Message(type_, self._chance.bits(24), tuple(options)), ias, now)
         self.due = now
 
     def _put(self, now: float, question: Question) -> Message:
@@ -302,13 +305,21 @@ class Subscriber:
         return heard
 
     def _use_times(self, now: float, heard: Heard, message: Message) -> None:
-        times = [(each.t1, each.t2) for each in message.options if isinstance(each, IaNa | IaPd) and each.t2]
+        times = {
+            (each.code, each.iaid): (each.t1, each.t2)
+            for each in message.options
+            if isinstance(each, IaNa | IaPd) and each.t2
+        }
         if times:
             self._server = heard.server
-            self._t1, self._t2 = now + min(times)[0], now + min(t2 for _, t2 in times)
-        if heard.asked in EXTENDING and any(key not in heard.told for key in self.holds):
-            # Something was not spoken of: somebody else may know better.
-            self._t1 = self._t2 = now
+        for hold in self.holds.values():
+            if hold.key in heard.told and hold.ia in times:
+                hold.t1, hold.t2 = (now + each for each in times[hold.ia])
+        unspoken = [hold for key, hold in self.holds.items() if key not in heard.told]
+        if heard.asked in EXTENDING and unspoken:
+            # Somebody else may know better.
+            for hold in unspoken:
+                hold.t1 = hold.t2 = now
             self._say(now, MessageType.REBIND, None, self._named())
             assert self.question is not None
             self.question.again = now + FIRST_S[MessageType.REBIND] * self._chance.between(0.3, 1.0)

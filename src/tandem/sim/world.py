@@ -17,7 +17,7 @@ from tandem.sim.holdings import Holdings
 from tandem.sim.host import Host
 from tandem.sim.partnership import Partnership
 from tandem.sim.plan import IA_CODES, Habitue, Link, Plan
-from tandem.sim.promises import Promises
+from tandem.sim.promises import Decision, Promises
 from tandem.sim.scene import Resident, Scene
 from tandem.sim.shares import Shares
 from tandem.sim.streams import Streams
@@ -144,11 +144,11 @@ class World:
             return True
         return any(kind == 0 or number % 2 == kind % 2 for kind in self.deaf[host.name])
 
-    def _hear(self, resident: Resident, host: Host, message: Message, decided: float) -> None:
+    def _hear(self, resident: Resident, host: Host, message: Message, decision: Decision) -> None:
         subscriber = resident.subscriber
         heard = subscriber.hear(self.agenda.now, message)
         if heard is not None:
-            self.holdings.heard(resident, host, heard, decided)
+            self.holdings.heard(resident, host, heard, decision.at, decision.voids)
         self.tend(resident)
 
     # -- what hosts do
@@ -197,7 +197,7 @@ class World:
 
     def answer_leaves(self, host: Host, send: Send) -> None:
         """Carry an answer to a client."""
-        decided = self.promises.left(host, send)
+        decision = self.promises.left(host, send)
         message = unwrap(send.data)
         duid = next(each.duid for each in message.options if isinstance(each, ClientId))
         resident = self.scene.resident(duid)
@@ -206,10 +206,10 @@ class World:
             name = resident.name if resident is not None else "somebody gone"
             self.scene.log(f"{host.name} -> {name}: {message.type.name} {told}".rstrip())
         if message.type == MessageType.REPLY:
-            self.promises.reply_leaves(host, duid, message, decided)
+            self.promises.reply_leaves(host, duid, message, decision)
         if resident is not None:
             for delay_s in self._arrivals(resident, host):
-                self.agenda.after(delay_s, partial(self._hear, resident, host, message, decided.at))
+                self.agenda.after(delay_s, partial(self._hear, resident, host, message, decision))
 
     def answered(self, host: Host, answer: Answer) -> None:
         """Hear of an answer to an operator."""
