@@ -1,7 +1,7 @@
 """Breaks the product on purpose, one line at a time, and says which simulated world finds it.
 
-`python tests/sim/mutations.py [--jobs N] [--seeds N] [NUMBER ...]`: each fault is put into a copy of the source, so that
-there is nothing to undo. Exit 1 if one is not found.
+`python tests/sim/mutations.py [--jobs N] [--seeds N] [NUMBER ...]`: each fault is put into a copy of the source, so
+that there is nothing to undo. Exit 1 if one is not found.
 """
 
 from __future__ import annotations

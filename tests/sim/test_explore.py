@@ -18,8 +18,6 @@ PAGE = Path(__file__).parent.parent.parent / "docs" / "failover-pairs.md"
 BOTH_NORMAL = (State.NORMAL, State.NORMAL)
 SHORT = dict(zip(State, ("N", "C-I", "P-D", "P-C", "R", "R-W", "R-D", "R-I", "C-D"), strict=True))
 UNUSED_ROWS: dict[TableRow, str] = {
-    (State.NORMAL, State.RECOVER): "no Tandem goes there while it hears a partner in NORMAL",
-    (State.NORMAL, State.RECOVER_WAIT): "no Tandem goes there while it hears a partner in NORMAL",
     (State.NORMAL, State.RESOLUTION_INTERRUPTED): "no Tandem goes there while it hears its partner",
     (State.RESOLUTION_INTERRUPTED, State.NORMAL): "a Tandem that starts, or lost its partner, is not in NORMAL",
 }

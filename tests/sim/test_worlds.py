@@ -20,11 +20,9 @@ from tandem.sim.trial import Outcome, live, shrink
 FIRST = int(os.environ.get("TANDEM_FIRST_SEED", "0"))
 FRESH = range(FIRST, FIRST + int(os.environ.get("TANDEM_SEEDS", "40")))
 PER_TEST = 10
-FAILED_ONCE = [
-    int(line.split()[0])
-    for line in Path(__file__).with_name("seeds.txt").read_text().splitlines()
-    if line and not line.startswith("#")
-]
+HERE = Path(__file__).parent
+LINES = [line for line in (HERE / "seeds.txt").read_text().splitlines() if line and not line.startswith("#")]
+FAILED_ONCE = [line.split()[0] for line in LINES]
 DIGEST = """
 import hashlib, sys
 from tandem.sim.draw import draw
@@ -35,20 +33,22 @@ print(digest.hexdigest())
 """
 
 
-def nothing_fails(seed: int) -> None:
-    outcome = live(draw(seed))
-    assert not outcome.kind, f"tandem sim --seed {seed}: {outcome.what}"
-
-
 @pytest.mark.parametrize("first", FRESH[::PER_TEST])
 def test_fresh_worlds(first: int) -> None:
     for seed in FRESH[first - FIRST : first - FIRST + PER_TEST]:
-        nothing_fails(seed)
+        outcome = live(draw(seed))
+        assert not outcome.kind, f"tandem sim --seed {seed}: {outcome.what}"
 
 
-@pytest.mark.parametrize("seed", FAILED_ONCE)
-def test_worlds_in_which_something_failed_once(seed: int) -> None:
-    nothing_fails(seed)
+@pytest.mark.parametrize("name", FAILED_ONCE)
+def test_worlds_in_which_something_failed_once(name: str) -> None:
+    plan = draw(int(name)) if name.isdigit() else read_plan((HERE / "worlds" / name).read_text())
+    assert live(plan).what == ""
+
+
+def test_every_world_that_is_kept_says_what_it_found() -> None:
+    assert {path.name for path in (HERE / "worlds").iterdir()} == {name for name in FAILED_ONCE if not name.isdigit()}
+    assert all(len(line.split()) > 3 for line in LINES)
 
 
 def trace_of(plan: Plan) -> list[str]:

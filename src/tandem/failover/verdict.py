@@ -73,12 +73,10 @@ def judge(mine: Lease | None, theirs: LeaseUpdate, duid: bytes, role: Role, now_
     later = is_later(theirs, mine, role)
     outdated = Verdict(FailoverStatus.OUTDATED_BINDING_INFORMATION, "what is known here is newer", not later)
     match FIGURE_4[BindingStatus(mine.status)][BindingStatus(theirs.status)]:
-        case Rule.ACCEPT:
+        case Rule.ACCEPT | Rule.IF_HEARD_SINCE:
             return ACCEPTED if later else outdated
         case Rule.IF_OVER_HERE:
             return ACCEPTED if later and now_utc > mine.state_expiration_time else outdated
-        case Rule.IF_HEARD_SINCE:
-            return ACCEPTED if theirs.client_last_transaction_time > mine.start_time_of_state else outdated
         case Rule.CLIENTS:
             if mine.duid == duid:
                 return ACCEPTED if later else outdated

@@ -6,6 +6,7 @@ A client says what it sends next and takes in what it gets; who carries the octe
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from tandem.lease.lease import key_of
 from tandem.wire.message import Message, MessageType, Relayed, read_message
@@ -106,6 +107,7 @@ class SimRelay:
         return answer.message if isinstance(answer, Relayed) and isinstance(answer.message, Message) else None
 
 
+@lru_cache(maxsize=256)
 def unwrap(data: bytes) -> Message:
     """Give the message between client and server in a datagram, whatever relays put around it. WireError if none."""
     carried = read_message(data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tandem.sim.chance import Chance
 from tandem.sim.plan import Act, Fault, Habitue, Link, Numbers, Pair, Plan, Server
 
-HORIZON_MAX_S = 4 * 3600.0
+HORIZON_MAX_S = 12 * 3600.0
 STYLES = ((6, "punctual"), (2, "late"), (2, "at the last minute"))
 TOPOLOGIES: tuple[tuple[int, tuple[tuple[str, str], ...]], ...] = (
     (14, (("a", "b"),)),
@@ -85,11 +85,13 @@ def draw(seed: int) -> Plan:
 def _numbers(chance: Chance) -> Numbers:
     """Draw a configuration; short times more often than long ones, since more happens in them."""
     valid_s = chance.pick((30, 60, 120, 300, 600, 1800, 3600, 4 * 3600, 24 * 3600))
+    mclt_s = chance.pick((30, 40, 60, 60, 120, 300, 900, 3600))
+    is_long = max(valid_s, mclt_s) > 600
     return Numbers(
-        mclt_s=chance.pick((30, 40, 60, 60, 120, 300, 900, 3600)),
+        mclt_s=mclt_s,
         valid_s=valid_s,
         preferred_s=max(1, valid_s * chance.pick((50, 75, 100)) // 100),
-        keepalive_s=chance.pick((5, 10, 30, 60)),
+        keepalive_s=chance.pick((10, 60, 120, 300) if is_long else (5, 10, 30, 60)),
         startup_s=chance.pick((1, 5, 15)),
         auto_s=chance.pick((60, 300)) if chance.happens(0.1) else 0,
         decline_s=chance.pick((120, 600)),

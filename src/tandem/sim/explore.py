@@ -186,19 +186,20 @@ def _outcome(side: Side, event: Event, machine: Machine) -> Outcome:
     known = (record.state, side.has_record or not starting, record.communicated, starting, machine.seen, heard)
     arcs = tuple((side.role, move.before, move.why, move.after) for move in machine.moves)
     # The first move of an endpoint in STARTUP is made by 8.3.2, and by no row.
-    rows = tuple(row for move in machine.moves[side.is_starting :] for row in _rows(machine, event, move))
+    rows = tuple(row for move in machine.moves[side.is_starting :] for row in _rows(machine, move))
     return Outcome(_side(side.role, True, *known, is_linked, awaits_updates), sent, arcs, rows)
 
 
-def _rows(machine: Machine, event: Event, move: Move) -> list[TableRow]:
+def _rows(machine: Machine, move: Move) -> list[TableRow]:
     """Give the rows of the tables that made a move."""
-    happening, role, state = event.happening, machine.role, move.before
-    if happening is not None and ON.get((state, happening, role)) is move.after:
-        return [(state, happening, role)]
+    role, state = machine.role, move.before
+    for happening in Happening:
+        if happening.value == move.why and ON.get((state, happening, role)) is move.after:
+            return [(state, happening, role)]
     rows: list[TableRow] = []
-    while state is not move.after and (row := (state, machine.seen)) in WHEN_PARTNER_IS:
-        rows.append(row)
-        state = WHEN_PARTNER_IS[row]
+    while state is not move.after and (state, machine.seen) in WHEN_PARTNER_IS:
+        rows.append((state, machine.seen))
+        state = WHEN_PARTNER_IS[state, machine.seen]
     return rows if state is move.after else []
 
 
@@ -346,17 +347,20 @@ MAY_LAST_BESIDE: dict[State, tuple[State, ...]] = {
 """Beside which states of its partner an endpoint may stay while all messages are delivered."""
 
 
-def _why_not(mine: Side, partner: Side) -> str:
+def why_not_beside(primary: State, secondary: State) -> str:
     """Say why two endpoints may not stay so while they hear each other and all is said; empty if they may."""
-    if mine.seen is not partner.state or partner.seen is not mine.state:
-        return "one takes the other to be in a state that it is not in"
-    if partner.state not in MAY_LAST_BESIDE[mine.state] or mine.state not in MAY_LAST_BESIDE[partner.state]:
+    if secondary not in MAY_LAST_BESIDE[primary] or primary not in MAY_LAST_BESIDE[secondary]:
         return "one has to leave its state beside the other"
-    if S.CONFLICT_DONE in [side.state for side in (mine, partner) if side.role is Role.SECONDARY]:
+    if secondary is S.CONFLICT_DONE:
         return "only a primary is ever in CONFLICT-DONE"  # 8.12
-    if served(mine.state, mine.role) is served(partner.state, partner.role) is Serve.ALL:
+    if served(primary, Role.PRIMARY) is served(secondary, Role.SECONDARY) is Serve.ALL:
         return "both answer every client"  # 8.8.1: only who is out of touch, or the other unresponsive, does
     return ""
+
+
+def _why_not(primary: Side, secondary: Side) -> str:
+    is_right = primary.seen is secondary.state and secondary.seen is primary.state
+    return why_not_beside(primary.state, secondary.state) if is_right else "one takes the other to be elsewhere"
 
 
 def illegal_pairs(found: Exploration) -> list[str]:

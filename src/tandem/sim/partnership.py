@@ -9,6 +9,7 @@ from tandem.effects.events import PartnerOctets
 from tandem.failover.states import State
 from tandem.lease.change import Change, Put
 from tandem.lease.lease import CONTENT_AT, TIMED, BindingStatus, show_key, unpack
+from tandem.sim.explore import why_not_beside
 from tandem.sim.host import Host
 from tandem.sim.plan import Pair
 from tandem.sim.scene import Scene
@@ -57,6 +58,34 @@ class Partnership:
         """By the transaction of an UPDREQ to a server, what was owed when it came."""
         self._room: dict[tuple[Stream, str], int] = {}
         """How many updates a server may leave unanswered on a stream, by what its partner said."""
+
+    def look(self) -> None:
+        """See that no two states stay beside each other that may not, once all is said (docs/failover-pairs.md)."""
+        for pair in self._scene.plan.pairs:
+            hosts, streams = self._scene.both(pair), self._scene.streams[pair.name]
+            for host in hosts:
+                if not streams.is_open(host.name) and not self._is_busy(host):
+                    self._is_apart(host, pair)
+            if streams.current() is None or not streams.is_quiet or any(map(self._is_busy, hosts)):
+                continue
+            mine, theirs = (host.record(pair.name) for host in hosts)
+            if mine is None or theirs is None or theirs.state is not mine.partner_state:
+                continue
+            why = why_not_beside(mine.state, theirs.state)
+            if mine.state is theirs.partner_state and why:
+                states = f"{mine.state.words} and {theirs.state.words}"
+                self._scene.broken("illegal pair", f"{pair.name} is in {states}, and nothing more is said: {why}")
+
+    def _is_apart(self, host: Host, pair: Pair) -> None:
+        """RFC 8156 8.8.2, 8.10.2: two states are left as soon as the partner is out of touch."""
+        state = host.state(pair.name)
+        if state in (State.NORMAL, State.POTENTIAL_CONFLICT):
+            self._scene.broken("illegal alone", f"{host.name} is in {state.words}, and out of touch with its partner")
+
+    def _is_busy(self, host: Host) -> bool:
+        """Say whether a server may be in STARTUP, or has something to say yet."""
+        since_s = self._scene.agenda.now - host.well_since
+        return not host.is_well or not host.is_idle or since_s < self._scene.plan.numbers.startup_s + SLACK_S
 
     # -- the disks
 

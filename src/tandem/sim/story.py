@@ -19,7 +19,7 @@ from tandem.wire.message import MessageType
 
 CALLS_MAX = 20_000
 """How often nodes may be called while anything goes: a busier world is healed earlier."""
-LOOKS = 60
+LOOKS = 40
 POLL_S = 5.0
 SETTLED_S = 120
 ROOM_MAX = 256
@@ -48,6 +48,7 @@ class Story:
         for look in range(1, LOOKS + 1):
             world.agenda.run(plan.lasts_s * look / LOOKS)
             world.shares.look()
+            world.partnership.look()
             self._see_what_is_settled()
             if world.calls > CALLS_MAX:
                 break
@@ -112,9 +113,19 @@ class Story:
         scene.log("all tables are equal")
         for link in scene.plan.links:
             self._everybody_is_served(scene.hosts[scene.pairs[link.pair].primary], link)
+        self._what_is_over_has_ended(SETTLED_S + 2 * wrong_s)
         self._each_alone(keepalive_s)
         self._wait(recovery_s, self._are_normal, "not in NORMAL after a split")
         self._wait(equal_s, self._are_equal, "not equal after a split")
+
+    def _what_is_over_has_ended(self, at_most_s: float) -> None:
+        """See that no lease is kept for longer after its end."""
+        for host in self._scene.hosts.values():
+            for key, record in host.leases.items():
+                lease = unpack(key, record)
+                over_s = host.clock.utc() - lease.state_expiration_time
+                if lease.status in TIMED and over_s > at_most_s:
+                    self._scene.broken("never ended", f"{host.name} has {show_key(key)} {over_s} s after its end")
 
     def _heal(self) -> None:
         world = self.world

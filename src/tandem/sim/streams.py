@@ -80,6 +80,10 @@ class Streams:
         """Give the stream that stands, if one does."""
         return next((each for each in reversed(self._streams) if each.stands), None)
 
+    def is_open(self, name: str) -> bool:
+        """Say whether a server has a stream that it takes to be open."""
+        return any(stream.is_open[name] for stream in self._streams)
+
     def owner(self, name: str, number: int) -> Stream | None:
         """Give the stream that a server knows by a number, None if it is none of this pair's."""
         return next((each for each in reversed(self._streams) if each.numbers[name] == number), None)

@@ -120,6 +120,8 @@ class Subscriber:
     def come(self, now: float) -> None:
         """Be there, look after one's leases, and ask for what is missing without a wait."""
         self.is_on = True
+        if self.question is not None and self.question.message.type == MessageType.SOLICIT:
+            self.question = None
         self._tries = 0
         self._solicit_at = now + self._chance.between(0.0, 1.0)
         self._plan(now)
