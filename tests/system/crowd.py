@@ -171,7 +171,7 @@ class Crowd:
         return Seat(client, named, question)
 
     def _send(self, seat: Seat) -> None:
-        self._socket.sendto(self._relay.forward(seat.message, seat.client), self._server)
+        self._socket.sendto(self._relay.forward(seat.message, seat.client.duid), self._server)
 
 
 def _name(message: Message) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 import tempfile
 import time
+from itertools import count, islice
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -20,9 +21,14 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from tandem.admin.demo_pair import KEEPALIVE_S, DemoFailed, Link, Pair, Server, until
+from tandem.admin.crowd import Crowd
+from tandem.admin.demo_pair import KEEPALIVE_S, LINK_ADDRESS, DemoFailed, Link, Pair, Server, until
 from tandem.lease.lease import show_key
+from tandem.sim.chance import Chance
 from tandem.sim.client import SimClient
+from tandem.sim.subscriber import Subscriber
+from tandem.wire.message import MessageType
+from tandem.wire.options import IaNa, IaPd
 
 CLIENTS = 60
 NEW_CLIENTS = 20
@@ -30,6 +36,9 @@ SHOWN = 3
 PROBE_S = 0.05
 GAP_MAX_S = 1.0
 IN_STEP_WITHIN_S = 20.0
+SERVED_WITHIN_S = 15.0
+PROBE = 10_000
+IAS = ((IaNa.code, 1), (IaPd.code, 2))
 STYLES = {"NORMAL": "green", "STARTUP": "cyan", "COMMUNICATIONS-INTERRUPTED": "yellow", "gone": "bold red"}
 
 
@@ -91,9 +100,9 @@ class Play:
         self._show = show
         self._pair = pair
         self._link = Link(pair.a.address, pair.b.address)
-        self._sides = (Link(pair.a.address), Link(pair.b.address))
-        self._clients = [SimClient(number) for number in range(1, CLIENTS + 1)]
-        self._next = CLIENTS + 1
+        self._crowd = Crowd(LINK_ADDRESS, (pair.a.address, pair.b.address))
+        self._sides = (Crowd(LINK_ADDRESS, (pair.a.address,)), Crowd(LINK_ADDRESS, (pair.b.address,)))
+        self._numbers = count(1)
         self.rows: list[tuple[str, str, bool]] = []
 
     def run(self) -> None:
@@ -102,14 +111,15 @@ class Play:
         self._kill()
         self._come_back()
         self._partition()
-        everything = [key for client in self._clients for key in client.leases]
+        crowds = (self._crowd, *self._sides)
+        everything = [key for crowd in crowds for keys in crowd.leases.values() for key in keys]
         distinct = len(set(everything))
         self._see("no lease is in two hands", f"{distinct} leases, {len(everything)} held", distinct == len(everything))
 
     def close(self) -> None:
         """Close the clients' sockets."""
-        for link in (self._link, *self._sides):
-            link.close()
+        for each in (self._link, self._crowd, *self._sides):
+            each.close()
 
     def _see(self, promised: str, seen: str, is_kept: bool) -> None:
         self.rows.append((promised, seen, is_kept))
@@ -121,19 +131,20 @@ class Play:
         self._show.say(f"They are in step {took:.1f} s after the start, over TLS with certificates made just now.")
         self._show.states()
         self._show.chapter(f"{CLIENTS} clients get an address and a prefix each, from the primary")
-        times = sorted(self._get(client, self._link) for client in self._clients)
-        for client in self._clients[:SHOWN]:
-            self._show.say(f"  client {client.duid[-1]:3}  " + "  ".join(show_key(key) for key in client.leases))
+        self._serve(self._crowd, CLIENTS)
+        times = sorted(each.seconds for each in self._crowd.answered if each.type is MessageType.REQUEST)
+        for duid, keys in list(self._crowd.leases.items())[:SHOWN]:
+            self._show.say(f"  client {duid[-1]:3}  " + "  ".join(map(show_key, keys)))
         self._show.say(f"  ... {CLIENTS} in all; a Reply takes {times[len(times) // 2] * 1000:.1f} ms (median)")
         until(self._pair.is_in_step, IN_STEP_WITHIN_S, "the secondary has all leases")
         self._see("both servers hold the same leases", *self._compare())
 
     def _kill(self) -> None:
         self._show.chapter("kill -9 of the primary, while clients come")
-        before = {client.duid: client.leases for client in self._clients}
+        before = self._crowd.leases
         pid = self._pair.a.kill(signal.SIGKILL)
         killed = time.monotonic()
-        probe = self._new_client()
+        probe = SimClient(PROBE)
         while not self._link.try_once(probe, probe.solicit(), PROBE_S):
             if time.monotonic() - killed > IN_STEP_WITHIN_S:
                 raise DemoFailed("The secondary did not take over.")
@@ -141,15 +152,12 @@ class Play:
         self._show.say(f"Process {pid} is gone. The secondary answers a new client after {gap_s * 1000:.0f} ms.")
         self._show.states()
         self._see("the partner takes over at once", f"after {gap_s * 1000:.0f} ms", gap_s < GAP_MAX_S)
-        for client in self._clients:
-            self._link.exchange(client, client.rebind())
-        kept = sum(client.leases == before[client.duid] for client in self._clients)
+        self._crowd.ask(MessageType.REBIND)
+        self._wait(self._crowd, "all clients are answered")
+        kept = sum(keys == before[duid] for duid, keys in self._crowd.leases.items())
         self._show.say(f"{kept} of {CLIENTS} clients rebind and keep their address and their prefix.")
         self._see("clients keep what they have", f"{kept} of {CLIENTS}", kept == CLIENTS)
-        new = [self._new_client() for _ in range(NEW_CLIENTS)]
-        for client in new:
-            self._get(client, self._link)
-        self._clients += new
+        self._serve(self._crowd, NEW_CLIENTS)
         self._see("new clients are served meanwhile", f"{NEW_CLIENTS} of {NEW_CLIENTS}", True)
 
     def _come_back(self) -> None:
@@ -169,10 +177,8 @@ class Play:
         until(self._are_apart, IN_STEP_WITHIN_S, "both notice that they are apart")
         self._show.say(f"Both notice within the keepalive time of {KEEPALIVE_S} s, and serve from shares of their own.")
         self._show.states()
-        new = [self._new_client() for _ in range(NEW_CLIENTS)]
-        for number, client in enumerate(new):
-            self._get(client, self._sides[number % 2])
-        self._clients += new
+        for side in self._sides:
+            self._serve(side, NEW_CLIENTS // 2)
         self._show.say(f"{NEW_CLIENTS} new clients, half on either side, get leases that nobody else has.")
         self._show.chapter("The cable is mended")
         self._pair.cable.heal()
@@ -190,14 +196,16 @@ class Play:
         alike = sum(there.get(lease) == content for lease, content in here.items())
         return f"{alike} of {max(len(here), len(there))} alike", here == there
 
-    def _new_client(self) -> SimClient:
-        self._next += 1
-        return SimClient(self._next)
+    def _serve(self, crowd: Crowd, how_many: int) -> None:
+        """Let new clients come, and wait until each has what it wants."""
+        new = [Subscriber(number, IAS, Chance(number, "demo")) for number in islice(self._numbers, how_many)]
+        crowd.join(new)
+        crowd.come(new)
+        self._wait(crowd, "all clients have an address and a prefix")
 
-    def _get(self, client: SimClient, link: Link) -> float:
-        """Let a client get its leases; give how long its Request took."""
-        link.exchange(client, client.solicit())
-        return link.exchange(client, client.request())
+    def _wait(self, crowd: Crowd, what: str) -> None:
+        if not crowd.live(lambda: crowd.is_content, SERVED_WITHIN_S):
+            raise DemoFailed(f"Not within {SERVED_WITHIN_S:g} s: {what}.")
 
 
 def _leave(number: int, _frame: FrameType | None) -> NoReturn:

@@ -250,7 +250,7 @@ class Link:
         """Send a question once, and wait for nothing."""
         for server in self._servers:
             with contextlib.suppress(ConnectionRefusedError):
-                self._socket.sendto(self._relay.forward(question, client), server)
+                self._socket.sendto(self._relay.forward(question, client.duid), server)
 
     def close(self) -> None:
         """Close the socket."""

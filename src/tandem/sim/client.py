@@ -95,9 +95,9 @@ class SimRelay:
     def __init__(self, link_address: bytes) -> None:
         self._link_address = link_address
 
-    def forward(self, message: Message, client: SimClient) -> bytes:
-        """Wrap a client's message for the server."""
-        peer = b"\xfe\x80" + bytes(8) + client.duid[-6:]
+    def forward(self, message: Message, duid: bytes) -> bytes:
+        """Wrap the message of a client of that DUID for the server."""
+        peer = b"\xfe\x80" + bytes(8) + duid[-6:]
         options = (RelayPort(0),)
         return Relayed(MessageType.RELAY_FORW, 0, self._link_address, peer, options, message).write()
 
