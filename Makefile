@@ -4,6 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 SEEDS ?= 1000
+FIRST ?= 0
+JOBS ?= $(shell nproc 2>/dev/null || echo 1)
 
 .PHONY: demo test check sim bench format clean
 
@@ -25,8 +27,8 @@ check: $(READY)           ## the fast loop, about a minute: format, lint, types,
 bench: $(READY)           ## what one answer costs in the pure path, and how many leases fit
 	@$(BIN)/python -m bench.pure
 
-sim:
-	@echo "The simulated world comes with a later version."; exit 1
+sim: $(READY)             ## simulated worlds, SEEDS of them from FIRST on; what fails is shrunk and shown
+	@$(BIN)/tandem sim --seeds $(SEEDS) --first $(FIRST) --jobs $(JOBS)
 
 format: $(READY)          ## put the code into its form
 	@$(BIN)/ruff format src tests

@@ -59,11 +59,12 @@ def run_many(seeds: range, jobs: int, stops: bool, as_json: bool, console: Conso
         show_failure(draw(outcome.seed), outcome, console, whole=False)
     console.print(
         f"{len(seeds)} worlds, {len(failed)} failed; {simulated_s / 3600:,.0f} simulated hours in {took_s:.0f} s "
-        f"({simulated_s / 60 / took_s:,.0f} an hour's minute by {jobs} jobs), {calls:,} calls of nodes.",
+        f"({simulated_s / 60 / took_s:,.0f} a minute, {jobs} at a time), {calls:,} calls of nodes.",
         highlight=False,
+        soft_wrap=True,
     )
     for why, count in voids.most_common():
-        console.print(f"  {count:8,} leases counted for nothing: {why}", highlight=False)
+        console.print(f"  {count:8,} leases counted for nothing: {why}", highlight=False, soft_wrap=True)
     if failed:
         console.print(f"Failed: {' '.join(str(each.seed) for each in failed)}", highlight=False, soft_wrap=True)
     return int(bool(failed))

@@ -5,7 +5,10 @@ from __future__ import annotations
 from tandem.sim.chance import Chance
 from tandem.sim.plan import Act, Fault, Habitue, Link, Numbers, Pair, Plan, Server
 
-HORIZON_MAX_S = 12 * 3600.0
+HORIZON_MAX_S = 24 * 3600.0
+KEEPALIVES_S = (5, 10, 30, 60, 120, 300)
+KEEPALIVES_MAX = 1500
+"""How many keepalive times a world lasts at most: longer ones have longer ones, since nothing new happens meanwhile."""
 STYLES = ((6, "punctual"), (2, "late"), (2, "at the last minute"))
 TOPOLOGIES: tuple[tuple[int, tuple[tuple[str, str], ...]], ...] = (
     (14, (("a", "b"),)),
@@ -67,6 +70,10 @@ def draw(seed: int) -> Plan:
     links = tuple(_links(chance, pairs))
     scales = (60.0, 300.0, 900.0, 3.0 * numbers.mclt_s, 3.0 * numbers.valid_s)
     lasts_s = min(HORIZON_MAX_S, chance.pick(scales) * chance.between(0.5, 2.0))
+    if numbers.keepalive_s * KEEPALIVES_MAX < lasts_s:
+        numbers = numbers._replace(
+            keepalive_s=chance.pick([each for each in KEEPALIVES_S if each * KEEPALIVES_MAX >= lasts_s])
+        )
     return Plan(
         seed=seed,
         lasts_s=lasts_s,
@@ -85,13 +92,11 @@ def draw(seed: int) -> Plan:
 def _numbers(chance: Chance) -> Numbers:
     """Draw a configuration; short times more often than long ones, since more happens in them."""
     valid_s = chance.pick((30, 60, 120, 300, 600, 1800, 3600, 4 * 3600, 24 * 3600))
-    mclt_s = chance.pick((30, 40, 60, 60, 120, 300, 900, 3600))
-    is_long = max(valid_s, mclt_s) > 600
     return Numbers(
-        mclt_s=mclt_s,
+        mclt_s=chance.pick((30, 40, 60, 60, 120, 300, 900, 3600)),
         valid_s=valid_s,
         preferred_s=max(1, valid_s * chance.pick((50, 75, 100)) // 100),
-        keepalive_s=chance.pick((10, 60, 120, 300) if is_long else (5, 10, 30, 60)),
+        keepalive_s=chance.pick(KEEPALIVES_S),
         startup_s=chance.pick((1, 5, 15)),
         auto_s=chance.pick((60, 300)) if chance.happens(0.1) else 0,
         decline_s=chance.pick((120, 600)),

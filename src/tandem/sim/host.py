@@ -23,6 +23,7 @@ from tandem.sim.words import START_UTC
 
 START_MONO = 1000.0
 RETRY_S = 1.0
+ROUNDING_S = 1e-6
 CALLS_AT_ONCE_MAX = 3000
 SOCKET_EVENTS_MAX = 300
 """How much waits for a server that does not read."""
@@ -116,6 +117,7 @@ class Host:
         self._at_disk: list[Change] | None = None
         self._life = 0
         self._wake: float | None = None
+        self._woken_mono = 0.0
         self._inbox: list[Event] = []
         self._connections = 0
         self._calls = (0.0, 0)
@@ -254,11 +256,13 @@ class Host:
             self._agenda.at(self.clock.true(mono), lambda: self._wake_up() if self._wake == mono else None)
 
     def _wake_up(self) -> None:
-        if self._wake is not None and self.clock.mono() >= self._wake - 1e-6:
+        if self._wake is not None and self.clock.mono() >= self._wake - ROUNDING_S:
+            self._woken_mono = self._wake
             self._handle(())
 
     def _now(self) -> Now:
-        return Now(self.clock.mono(), self.clock.utc())
+        """Read the clocks; who was woken for a time does not see a time before it, however that was rounded."""
+        return Now(max(self.clock.mono(), self._woken_mono), self.clock.utc())
 
     # -- the disk
 

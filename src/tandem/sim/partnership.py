@@ -21,6 +21,8 @@ from tandem.wire.failover_options import MaxUnackedBndupd, ServerState
 SLACK_S = 3.0
 REPEATS_MAX = 40
 """How often a lease may be told on one stream without having changed on either disk."""
+QUEUE_OCTETS_MAX = 1 << 20
+"""How much may wait between two partners, whatever keeps it from arriving."""
 ACTIVE = BindingStatus.ACTIVE
 
 At = tuple[str, int]
@@ -63,6 +65,8 @@ class Partnership:
         """See that no two states stay beside each other that may not, once all is said (docs/failover-pairs.md)."""
         for pair in self._scene.plan.pairs:
             hosts, streams = self._scene.both(pair), self._scene.streams[pair.name]
+            if streams.octets > QUEUE_OCTETS_MAX:
+                self._scene.broken("queue", f"{streams.octets} octets wait between the partners of {pair.name}")
             for host in hosts:
                 if not streams.is_open(host.name) and not self._is_busy(host):
                     self._is_apart(host, pair)

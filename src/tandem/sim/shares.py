@@ -46,6 +46,8 @@ class Shares:
         is_same = was is not None and was.status == ACTIVE and was.duid == lease.duid
         if lease.status == ACTIVE and lease.owes_partner and not is_same:
             self._given_anew(host, pair, lease, was)
+        if lease.status == BindingStatus.EXPIRED and was is not None and lease.owes_partner:
+            self._ended(host, was)
         if lease.status in AVAILABLE and was is not None and was.status not in AVAILABLE:
             self._freed(host, pair, lease, was)
 
@@ -102,6 +104,12 @@ class Shares:
         Whether it is another's by now is seen from the partner's disk.
         """
         return (lease.duid, lease.key) in self._holdings.ever
+
+    def _ended(self, host: Host, was: Lease) -> None:
+        """See that a server ends no lease before the end that it has on record."""
+        early_s = was.state_expiration_time - host.clock.utc()
+        if was.status == ACTIVE and early_s > 0:
+            self._scene.broken("ended early", f"{host.name} ends {show_key(was.key)} {early_s} s before its end")
 
     def _freed(self, host: Host, pair: Pair, lease: Lease, was: Lease) -> None:
         """RFC 8156 4.2.2.1: what a client had is free once both servers know that it is over."""

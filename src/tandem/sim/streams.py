@@ -76,6 +76,11 @@ class Streams:
         """Whether nothing is on its way."""
         return not any(self._queues.values())
 
+    @property
+    def octets(self) -> int:
+        """How many octets are on their way."""
+        return sum(len(each.what) for queue in self._queues.values() for each in queue if isinstance(each.what, bytes))
+
     def current(self) -> Stream | None:
         """Give the stream that stands, if one does."""
         return next((each for each in reversed(self._streams) if each.stands), None)
