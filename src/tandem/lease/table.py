@@ -146,7 +146,7 @@ class LeaseTable:
         Not those from whose record alone one knows whose they are to give.
         """
         keys: list[int] = []
-        for pool in self._pools:
+        for pool in self._pools if len(self._records) > ENDED_MAX else ():
             excess = max(0, min(pool.remembered - ENDED_MAX, limit - len(keys)))
             for key in list(islice(pool.ended(), excess)):
                 if self._can_be_forgotten(pool, key):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tandem.sim.chance import Chance
 from tandem.sim.plan import Act, Fault, Habitue, Link, Numbers, Pair, Plan, Server
 
-HORIZON_MAX_S = 24 * 3600.0
+HORIZON_MAX_S = 72 * 3600.0
 KEEPALIVES_S = (5, 10, 30, 60, 120, 300)
 KEEPALIVES_MAX = 1500
 """How many keepalive times a world lasts at most: longer ones have longer ones, since nothing new happens meanwhile."""
