@@ -74,7 +74,11 @@ class Holdings:
             self.tainted[pair.name] = False
 
     def disk_is_lost(self, host: Host) -> None:
-        """Know what nobody can be held to, since only that disk knew of it."""
+        """Know what nobody can be held to, since only that disk knew of it.
+
+        Who recovers waits until what it may have given out and forgotten is over (RFC 8156 8.6); so that is nobody
+        else's. But a partner that knows of a lease, and of an earlier end, goes by that.
+        """
         for pair in self._scene.pairs_of(host):
             partner = self._scene.partner(host, pair)
             for resident, hold in self.holds(pair):
@@ -82,8 +86,9 @@ class Holdings:
                 duid = resident.subscriber.duid
                 if mine is None or mine.duid != duid:
                     continue
-                is_known = theirs is not None and (theirs.status, theirs.duid) == (BindingStatus.ACTIVE, duid)
-                if theirs is None or not is_known or theirs.state_expiration_time < mine.state_expiration_time:
+                if theirs is None or theirs.duid != duid:
+                    hold.is_forgotten = True
+                elif theirs.status != BindingStatus.ACTIVE or theirs.state_expiration_time < mine.state_expiration_time:
                     self._void(hold, "only a disk that was lost knew of it")
 
     def released_by_operator(self, key: int) -> None:
@@ -109,7 +114,7 @@ class Holdings:
 
     def is_safe(self, hold: Hold) -> bool:
         """Say whether a client that asks now must be able to keep a lease."""
-        return not hold.void and hold.until - self._scene.agenda.now > CLOSE_CALL_S
+        return not hold.void and not hold.is_forgotten and hold.until - self._scene.agenda.now > CLOSE_CALL_S
 
     def heard(self, resident: Resident, host: Host, heard: Heard, decided: float, voids: Mapping[str, str]) -> None:
         """Look at what a client makes of a REPLY; when that was made, `voids` said why it counts for nothing."""

@@ -56,13 +56,15 @@ LONGEST_S = 600.0
 class Hold:
     """A lease in a client's hands, until a time by its own clock."""
 
-    __slots__ = ("ia", "key", "t1", "t2", "until", "valid_s", "void")
+    __slots__ = ("ia", "is_forgotten", "key", "t1", "t2", "until", "valid_s", "void")
 
     def __init__(self, key: int, ia: Ia, until: float, valid_s: int) -> None:
         self.key, self.ia, self.until, self.valid_s = key, ia, until, valid_s
         self.t1 = self.t2 = until
         self.void = ""
-        """Why no server can be held to it; empty if they can. Only who judges servers sets it."""
+        """Why no server can be held to it; empty if they can. Only who judges servers sets this, and the next."""
+        self.is_forgotten = False
+        """Whether no server knows of it any more: it is nobody else's, but cannot be extended."""
 
 
 class Heard(NamedTuple):
