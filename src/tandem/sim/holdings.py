@@ -77,8 +77,10 @@ class Holdings:
         """Know what nobody can be held to, since only that disk knew of it.
 
         Who recovers waits until what it may have given out and forgotten is over (RFC 8156 8.6); so that is nobody
-        else's. But a partner that knows of a lease, and of an earlier end, goes by that.
+        else's. But a partner that knows of a lease, and of an earlier end, goes by that; and what was promised alone
+        may last for longer than anybody waits.
         """
+        waits_until = self._scene.agenda.now + self._scene.plan.numbers.mclt_s
         for pair in self._scene.pairs_of(host):
             partner = self._scene.partner(host, pair)
             for resident, hold in self.holds(pair):
@@ -87,8 +89,15 @@ class Holdings:
                 if mine is None or mine.duid != duid:
                     continue
                 if theirs is None or theirs.duid != duid:
-                    hold.is_forgotten = True
-                elif theirs.status != BindingStatus.ACTIVE or theirs.state_expiration_time < mine.state_expiration_time:
+                    is_forgotten = hold.until <= waits_until
+                elif (
+                    theirs.status == BindingStatus.ACTIVE and theirs.state_expiration_time >= mine.state_expiration_time
+                ):
+                    continue
+                else:
+                    is_forgotten = False
+                hold.is_forgotten = is_forgotten
+                if not is_forgotten:
                     self._void(hold, "only a disk that was lost knew of it")
 
     def released_by_operator(self, key: int) -> None:
