@@ -18,7 +18,7 @@ from tandem.sim.plan import Plan, read_plan
 from tandem.sim.trial import Outcome, live, shrink
 
 FIRST = int(os.environ.get("TANDEM_FIRST_SEED", "0"))
-FRESH = range(FIRST, FIRST + int(os.environ.get("TANDEM_SEEDS", "40")))
+FRESH = range(FIRST, FIRST + int(os.environ.get("TANDEM_SEEDS", "20")))
 PER_TEST = 10
 HERE = Path(__file__).parent
 LINES = [line for line in (HERE / "seeds.txt").read_text().splitlines() if line and not line.startswith("#")]

@@ -39,7 +39,7 @@ FAULTS = (
     (2, "disk-slow"),
     (5, "deaf"),
     (2, "lossy"),
-    (1, "laggy"),
+    (2, "laggy"),
     (3, "clock"),
     (5, "partner-down"),
     (1, "premature"),
