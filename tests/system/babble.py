@@ -32,7 +32,7 @@ def _connect() -> bytes:
         fo.Mclt(MCLT_S),
         fo.KeepaliveTime(KEEPALIVE_S),
         fo.MaxUnackedBndupd(10),
-        fo.Connect(0),
+        fo.Connect(fo.ConnectFlags.FIXED_PD_LENGTH),
         fo.RelationshipName("campus"),
     )
     return stamp(FailoverMessage(FailoverType.CONNECT, 1, write_options(terms)).write(), int(time.time()))

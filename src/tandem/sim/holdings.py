@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from tandem.lease.lease import BindingStatus, show_key
 from tandem.lease.space import interval_of
-from tandem.sim.configuration import link_of
+from tandem.sim.configuration import is_reserved, link_of
 from tandem.sim.host import Host
 from tandem.sim.plan import Pair
 from tandem.sim.scene import Resident, Scene
@@ -137,7 +137,7 @@ class Holdings:
         safe = [
             hold
             for hold in heard.before.values()
-            if self.is_safe(hold) and self._scene.links[link_of(hold.key)].number == resident.link
+            if self.is_safe(hold) and link_of(hold.key) == resident.link and not self._is_ambiguous(resident, hold)
         ]
         for hold in safe:
             what = f"{show_key(hold.key)} of {resident.name}, which {heard.asked.name}s it in time"
@@ -145,6 +145,12 @@ class Holdings:
                 self._scene.broken("taken", f"{host.name} takes {what}")
             if hold.ia in heard.unbound:
                 self._scene.broken("unbound", f"{host.name} says NoBinding for {what}")
+
+    @staticmethod
+    def _is_ambiguous(resident: Resident, hold: Hold) -> bool:
+        """Say whether a lease is reserved for a client with several IAs: each server may have chosen another."""
+        alike = [ia for ia in resident.subscriber.ias if ia[0] == hold.ia[0]]
+        return is_reserved(hold.key) and len(alike) > 1
 
     def _is_new(self, resident: Resident, host: Host, hold: Hold, decided: float, voids: Mapping[str, str]) -> None:
         now, pair = self._scene.agenda.now, self._scene.pair_of(hold.key)

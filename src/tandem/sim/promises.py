@@ -116,17 +116,19 @@ class Promises:
                 self._scene.broken("not its lease", f"{host.name} promises {show_key(key)}")
             self.mind_taint(host, pair)
             what = f"{host.name} promises {show_key(key)} to c{duid[-1]} for {valid_s} s"
-            self._is_on_disk(host, key, duid, decision.utc + valid_s, what)
+            self._is_on_disk(host, key, duid, decision, valid_s, what)
             self._is_no_longer_than_allowed(host, pair, key, valid_s, decision, what)
 
-    def _is_on_disk(self, host: Host, key: int, duid: bytes, until: int, what: str) -> None:
+    def _is_on_disk(self, host: Host, key: int, duid: bytes, decision: Decision, valid_s: int, what: str) -> None:
+        """What only runs out does so by a clock that cannot run ahead, and may be behind the wall clock by far."""
         when, versions = self._versions.get((host.name, key), (-1.0, []))
         if when != self._scene.agenda.now:
             versions = versions[-1:]
         mine = [each for each in versions if (each.status, each.duid) == (BindingStatus.ACTIVE, duid)]
         if not mine:
             self._scene.broken("not on disk", f"{what}, and its disk does not have it")
-        if max(each.state_expiration_time for each in mine) < until - ROUNDING_S:
+        until = decision.utc + valid_s - ROUNDING_S
+        if when >= decision.at and max(each.state_expiration_time for each in mine) < until:
             self._scene.broken("less on disk", f"{what}, and its disk has less")
 
     def _is_no_longer_than_allowed(
