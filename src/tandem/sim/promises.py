@@ -140,10 +140,8 @@ class Promises:
             return
         acked = self._partnership.acked.get((host.name, key), 0)
         limit = max(acked, decision.utc) + max((each.mclt_s for each in records), default=0)
-        when, versions = self._versions[host.name, key]
-        until = decision.utc + valid_s - ROUNDING_S
-        was_promised = when < decision.at and versions[-1].state_expiration_time >= until
-        if decision.utc + valid_s > limit and not was_promised:
+        is_new = self._versions[host.name, key][0] >= decision.at
+        if decision.utc + valid_s > limit and is_new:
             beyond_s = decision.utc + valid_s - limit
             self._scene.broken("beyond the MCLT", f"{what}, {beyond_s} s beyond what RFC 8156 4.4 allows")
 
