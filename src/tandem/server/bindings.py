@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from tandem.effects.now import Moment
 from tandem.effects.rules import Serve
 from tandem.lease.lease import FOREVER, BindingStatus, Lease, is_held
 from tandem.lease.promise import Lifetimes, promise
@@ -113,7 +114,7 @@ def extend(allocator: Allocator, client: Client, ia: Ia, taken: set[int], may_cr
     for lease in held:
         home = client.place.home_of(lease.key) if client.place else None
         if lease.key not in told and home:
-            decision.told.append(_running_out(lease, home, client.now.lapse_utc))
+            decision.told.append(_running_out(lease, home, client.now))
             told.add(lease.key)
     unknown = (key for key in ia.asked if key not in told and key >> 8)
     decision.told += _gone(client, (key for key in unknown if not _may_be_partners(allocator, client, key)))
@@ -159,8 +160,13 @@ def _grant(allocator: Allocator, client: Client, choice: Choice) -> Told:
     return Told(choice.key, lifetimes, choice.home, True, choice.reason)
 
 
-def _running_out(lease: Lease, home: Home, lapse_utc: int) -> Told:
-    left_s = FOREVER if lease.state_expiration_time == FOREVER else lease.state_expiration_time - lapse_utc
+def _running_out(lease: Lease, home: Home, now: Moment) -> Told:
+    """Tell the time that is left: by the wall clock, as the partner counts it; if by that it is over, as we hold it."""
+    left_s = lease.state_expiration_time - now.utc
+    if left_s <= 0:
+        left_s = lease.state_expiration_time - now.lapse_utc
+    if lease.state_expiration_time == FOREVER:
+        left_s = FOREVER
     return Told(lease.key, Lifetimes(0, left_s, 0, 0), home, False, "no longer given out; runs out")
 
 
