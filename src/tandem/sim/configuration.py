@@ -17,7 +17,6 @@ POOL_AT = 1 << 48
 RESERVED_AT = 2 << 48
 PREFIXES_AT = 0x20010DB9 << 96
 PD_LENGTH = 56
-SERVER_DUID_AT = 0xA0
 
 
 def subnet_of(link: Link) -> int:

@@ -130,11 +130,6 @@ class Host:
         return self.node is not None
 
     @property
-    def serves_streams(self) -> bool:
-        """Whether its machine answers who wants a connection; it does so too while the server is paused."""
-        return self.is_up
-
-    @property
     def disk_s(self) -> float:
         """How long a commit takes now."""
         return self._disk_s + self.slow_s

@@ -25,10 +25,6 @@ class End(Protocol):
     def is_up(self) -> bool:
         """Whether the server runs."""
 
-    @property
-    def serves_streams(self) -> bool:
-        """Whether its machine answers who wants a connection."""
-
     def hand(self, event: Event) -> None:
         """Let the server know of an event."""
 
@@ -98,10 +94,9 @@ class Streams:
     def dial(self, name: str) -> None:
         """Let a server open a stream to its partner; it hears what came of it."""
         end, other = self._ends[name], self._ends[self._other[name]]
-        if any(self.held.values()) or not other.serves_streams:
-            delay_s = DIAL_S if any(self.held.values()) or not other.is_up else 0.0
+        if any(self.held.values()) or not other.is_up:
             failed = ConnectionFailed(self.pair.name, "nobody answers", False)
-            self._agenda.after(delay_s, lambda: end.hand(failed))
+            self._agenda.after(DIAL_S, lambda: end.hand(failed))
             return
         stream = Stream({each.name: each.number_connection() for each in (end, other)})
         self._streams = [each for each in self._streams if any(each.is_open.values())] + [stream]
