@@ -13,7 +13,7 @@ MULTICAST = 0xFF
 class Datagram(NamedTuple):
     """Octets that came in on UDP. `door` names the socket, `interface` is the index of the network interface.
 
-    `local` is the address that they were sent to, 16 octets.
+    `local` is the address that they were sent to, 16 octets. `waited_s` is how long they lay unread.
     """
 
     data: bytes
@@ -22,6 +22,7 @@ class Datagram(NamedTuple):
     interface: int
     door: int
     local: bytes
+    waited_s: float = 0.0
 
     @property
     def multicast(self) -> bool:

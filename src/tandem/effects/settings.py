@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from tandem.lease.promise import Lifetimes
 from tandem.lease.space import Interval, Range, Role
+from tandem.wire.received import ADDRESS_LENGTH
 
 OptionSet = Mapping[int, bytes]
 """Encoded options by code."""
@@ -24,6 +25,11 @@ class PoolSettings:
     range: Range
     options: OptionSet
     exclude: tuple[int, int] | None = None
+
+    @property
+    def is_of_prefixes(self) -> bool:
+        """Whether prefixes are delegated from it, and not addresses given."""
+        return self.range.length != ADDRESS_LENGTH
 
 
 @dataclass(frozen=True, slots=True, eq=False)

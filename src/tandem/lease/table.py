@@ -12,8 +12,9 @@ from itertools import islice
 from tandem.lease.change import Put
 from tandem.lease.deadlines import Deadlines
 from tandem.lease.lease import (
-    FIXED,
+    FIXED_OCTETS,
     FOREVER,
+    OWING,
     STATUS_AT,
     TIMED,
     BindingStatus,
@@ -97,7 +98,11 @@ class LeaseTable:
 
     def change(self, lease: Lease) -> Put:
         """Put what happened to a lease here; the partner, if it is shared with one, is to be told."""
-        return self.put(lease._replace(owes_partner=True) if self.relationship_of(lease.key) else lease)
+        record = lease.pack()
+        if self._territories and self.relationship_of(lease.key) is not None:
+            record = OWING + record[1:]
+        self._set(lease.key, record, lease)
+        return Put(lease.key, record)
 
     def put(self, lease: Lease) -> Put:
         """Take over a lease's new content and give the change that makes it durable."""
@@ -235,21 +240,22 @@ class LeaseTable:
             self._count(key, None, lease.status)
             ended_at = None
         else:
-            size = before[FIXED.size - 1]
-            duid = before[FIXED.size : FIXED.size + size]
+            size = before[FIXED_OCTETS - 1]
+            duid = before[FIXED_OCTETS : FIXED_OCTETS + size]
             if duid != lease.duid:
                 self._unlink(duid, key)
                 self._link(lease.duid, key)
             if before[STATUS_AT] != lease.status:
                 self._count(key, before[STATUS_AT], lease.status)
             ended_at = state_expiration_time_of(before) if before[STATUS_AT] in TIMED else None
-        if lease.owes_partner or (before is not None and before[0]):
-            self._owe(key, lease.owes_partner)
+        if record[0] or (before is not None and before[0]):
+            self._owe(key, record[0] > 0)
         # With a later end, its entry at the earlier one stays, and is moved on when that comes.
         ends_earlier = ended_at is None or lease.state_expiration_time < ended_at
         if lease.status in TIMED and ends_earlier and lease.state_expiration_time != FOREVER:
             self._deadlines.add(key, lease.state_expiration_time)
-        self.newest_time = max(self.newest_time, lease.client_last_transaction_time)
+        if lease.client_last_transaction_time > self.newest_time:
+            self.newest_time = lease.client_last_transaction_time
 
     def _owe(self, key: int, owes: bool) -> None:
         relationship = self.relationship_of(key)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
+import time
 from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv6Address
 from pathlib import Path
@@ -24,7 +25,9 @@ DATAGRAM_MAX = 65_535
 BATCH_MAX = 64
 RECEIVE_BUFFER = 4 << 20
 PKTINFO = struct.Struct("@16sI")
-ANCILLARY_MAX = socket.CMSG_SPACE(PKTINFO.size)
+TIMESTAMP = struct.Struct("@ll")
+SO_TIMESTAMPNS = 35  # <asm-generic/socket.h>; the socket module does not name it
+ANCILLARY_MAX = socket.CMSG_SPACE(PKTINFO.size) + socket.CMSG_SPACE(TIMESTAMP.size)
 UNSPECIFIED = bytes(16)
 RTMGRP_LINK = 0x1
 RTMGRP_IPV6_IFADDR = 0x100
@@ -91,11 +94,19 @@ class Doors:
             return []
         taken: list[Datagram] = []
         receive, interface = door.socket.recvmsg, door.interface
+        now_s = time.time()
         try:
             while len(taken) < BATCH_MAX:
                 data, ancillary, _, peer = receive(DATAGRAM_MAX, ANCILLARY_MAX)
-                local, index = PKTINFO.unpack(ancillary[0][2]) if ancillary else (UNSPECIFIED, 0)
-                taken.append(Datagram(data, peer[0].partition("%")[0], peer[1], interface or index, number, local))
+                local, index, came_s = UNSPECIFIED, 0, now_s
+                for level, kind, body in ancillary:
+                    if level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO:
+                        local, index = PKTINFO.unpack(body)
+                    elif level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
+                        seconds, nanoseconds = TIMESTAMP.unpack(body)
+                        came_s = seconds + nanoseconds / 1e9
+                host = peer[0].partition("%")[0]
+                taken.append(Datagram(data, host, peer[1], interface or index, number, local, now_s - came_s))
         except BlockingIOError:
             pass
         except OSError as error:  # the interface went away, or an earlier answer was refused by its host
@@ -151,6 +162,7 @@ def _bind(host: str, port: int, interface: str | None) -> socket.socket:
     try:
         opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+        opened.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         _widen(opened)
         if interface is not None:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # other interfaces have doors of their own

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from tandem.effects.rules import Serve
+from tandem.effects.settings import Reservation
 from tandem.lease.lease import TIMED, BindingStatus, Lease, ia_code_of, is_held
 from tandem.lease.space import Role
 from tandem.lease.table import LeaseTable
@@ -45,14 +46,6 @@ class Allocator:
         self._reuse_grace_s = reuse_grace_s
         self._own = own
         """The server's own addresses, which are given to nobody (RFC 9915 13.1)."""
-
-    def held_by(self, client: Client, ia: Ia) -> list[Lease]:
-        """Give the leases that are bound to the identity association now."""
-        return [
-            lease
-            for lease in self._table.of_client(client.duid)
-            if lease.iaid == ia.iaid and lease.ia_code == ia.code and is_held(lease, client.now.lapse_utc)
-        ]
 
     def may_resume(self, client: Client, ia: Ia, taken: Collection[int]) -> bool:
         """Say whether the client names a lease that is over or unknown here, but still its.
@@ -102,9 +95,10 @@ class Allocator:
         if client.rules.serve is Serve.RENEW_OF_KNOWN:
             named = [each for each in self._usable(client, ia, place) if each.key in ia.asked]
             return named or Refusal("nothing new is given out in this failover state")
-        reserved = self._reserved(client, ia, taken)
-        if reserved:
-            return reserved
+        if client.reservation is not None:
+            reserved = self._reserved(client, client.reservation, ia, place, taken)
+            if reserved:
+                return reserved
         held = [] if self._wants_other_length(client, ia, place) else self._usable(client, ia, place)
         room = self._room(client, taken)
         offered = self._offered(client, ia, place, taken)[:room]
@@ -155,29 +149,31 @@ class Allocator:
 
     def _room(self, client: Client, taken: Collection[int]) -> int:
         """Say how many more leases the client may be given, beside those it holds and those just taken for it."""
-        held = {each.key for each in self._table.of_client(client.duid) if is_held(each, client.now.lapse_utc)}
+        if not client.leases:
+            return max(0, LEASES_PER_CLIENT_MAX - len(taken))
+        held = {each.key for each in client.leases if is_held(each, client.now.lapse_utc)}
         return max(0, LEASES_PER_CLIENT_MAX - len(held.union(taken)))
 
-    def _reserved(self, client: Client, ia: Ia, taken: Collection[int]) -> list[Choice]:
-        if client.reservation is None or client.place is None:
-            return []
+    def _reserved(
+        self, client: Client, reservation: Reservation, ia: Ia, place: Place, taken: Collection[int]
+    ) -> list[Choice]:
         found = []
         room = self._room(client, taken)
-        for key in client.reservation.keys:
+        for key in reservation.keys:
             lease = self._table.get(key)
             bound = lease is not None and is_held(lease, client.now.lapse_utc) and lease.duid == client.duid
             if bound and lease is not None and lease.iaid != ia.iaid:
                 continue  # another of its identity associations has it
-            home = client.place.home_of(key)
+            home = place.home_of(key)
             if ia_code_of(key) == ia.code and home and (bound or (room and self.is_free(client, ia, key, taken))):
                 room -= not bound
-                found.append(Choice(key, home, f"reserved by {client.reservation.where}"))
+                found.append(Choice(key, home, f"reserved by {reservation.where}"))
         return found
 
     def _usable(self, client: Client, ia: Ia, place: Place) -> list[Choice]:
         return [
             Choice(lease.key, home, "held by the client")
-            for lease in self.held_by(client, ia)
+            for lease in client.held(ia)
             if (home := place.home_of(lease.key)) and self.may_extend(client, lease, home)
         ]
 
@@ -224,8 +220,8 @@ class Allocator:
 
     def _wished(self, client: Client, ia: Ia) -> Iterator[tuple[int, str]]:
         """Give the keys that this client should rather have than any: what it had, and what it asks for."""
-        former = [lease for lease in self._table.of_client(client.duid) if lease.ia_code == ia.code]
-        if not self._wants_other_length(client, ia, client.place):
+        if client.leases and not self._wants_other_length(client, ia, client.place):
+            former = [lease for lease in client.leases if lease.ia_code == ia.code]
             for lease in sorted(former, key=lambda lease: (lease.iaid != ia.iaid, -lease.start_time_of_state)):
                 if lease.status != BindingStatus.ABANDONED:
                     yield lease.key, "held by the client before"
@@ -243,7 +239,7 @@ class Allocator:
         hint = _length_hint(ia)
         if hint is None or any(key >> 8 for key in ia.asked) or place is None:
             return False
-        if any(lease.length == hint for lease in self.held_by(client, ia)):
+        if any(lease.length == hint for lease in client.held(ia)):
             return False
         return any(home.pool and home.pool.range.length == hint for home in place.homes(is_prefix=True))
 
@@ -265,10 +261,10 @@ def _length_hint(ia: Ia) -> int | None:
     return next(iter(bare or named), None)
 
 
-def _by_hint(homes: Iterable[Home], hint: int | None) -> list[Home]:
+def _by_hint(homes: Sequence[Home], hint: int | None) -> Sequence[Home]:
     """Order pools by what RFC 8168 3.2 asks: the length itself, then the next shorter ones, then longer ones."""
     if hint is None:
-        return list(homes)
+        return homes
 
     def distance(home: Home) -> tuple[bool, int]:
         length = home.pool.range.length if home.pool else 0

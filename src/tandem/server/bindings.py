@@ -87,7 +87,7 @@ def rebind(allocator: Allocator, client: Client, ia: Ia, taken: set[int], may_cr
     Who has something from the partner is given nothing beside that it does not name.
     """
     adopted = adopt(allocator, client, ia, taken)
-    if adopted and not any(lease.key in ia.asked for lease in allocator.held_by(client, ia)):
+    if adopted and not any(lease.key in ia.asked for lease in client.held(ia)):
         return Decision(ia, adopted)
     decision = extend(allocator, client, ia, taken, may_create)
     decision.told += adopted
@@ -101,7 +101,7 @@ def extend(allocator: Allocator, client: Client, ia: Ia, taken: set[int], may_cr
     given run out: deprecated, with the time that is left. Those that do not fit the link, or are not this
     client's, get lifetimes of 0.
     """
-    held = allocator.held_by(client, ia)
+    held = client.held(ia)
     resumes = not held and allocator.may_resume(client, ia, taken)
     if not held and not resumes and _is_left_to_partner(allocator, client, ia):
         return Decision(ia, reason="nothing is known of it here, but the partner may know it", left_to_partner=True)

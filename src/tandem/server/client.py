@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from tandem.effects.now import Moment
 from tandem.effects.rules import Rules
 from tandem.effects.settings import Reservation
+from tandem.lease.lease import Lease, ia_code_of, is_held
 from tandem.server.places import Place
 from tandem.wire.options import ClientLinkLayer
-from tandem.wire.received import ClientMessage, Relay, body_of
+from tandem.wire.received import ClientMessage, Ia, Relay, body_of
 
 DUID_LLT = 1  # RFC 9915 11.2
 DUID_LL = 3  # RFC 9915 11.4
@@ -27,12 +28,32 @@ class Client:
     reservation: Reservation | None
     duid: bytes
     """The client's DUID; empty if it did not say."""
+    leases: list[Lease]
+    """All that is on record of it when it asks: what it has, and what it last had."""
     rules: Rules
     """What may be done for clients on its link."""
 
+    def held(self, ia: Ia) -> list[Lease]:
+        """Give the leases that are bound to one of its identity associations now."""
+        if not self.leases:
+            return []
+        lapse_utc = self.now.lapse_utc
+        return [
+            lease
+            for lease in self.leases
+            if lease.iaid == ia.iaid and is_held(lease, lapse_utc) and ia_code_of(lease.key) == ia.code
+        ]
 
-def identify(now: Moment, message: ClientMessage, relays: list[Relay], place: Place | None, rules: Rules) -> Client:
-    """Put together what is known of who sent the message."""
+
+def identify(
+    now: Moment,
+    message: ClientMessage,
+    relays: list[Relay],
+    place: Place | None,
+    leases: list[Lease],
+    rules: Rules,
+) -> Client:
+    """Put together what is known of who sent the message; `leases` are those on record of its DUID."""
     reservation = None
     if place is not None and message.client_id:
         hardware = None
@@ -41,7 +62,7 @@ def identify(now: Moment, message: ClientMessage, relays: list[Relay], place: Pl
             if hardware is None and place.link_layer_from_duid:
                 hardware = link_layer_of_duid(message.client_id)
         reservation = place.reservation_for(message.client_id, hardware)
-    return Client(now, message, relays, place, reservation, message.client_id, rules)
+    return Client(now, message, relays, place, reservation, message.client_id, leases, rules)
 
 
 def link_layer_of_relay(message: ClientMessage, relays: list[Relay]) -> bytes | None:

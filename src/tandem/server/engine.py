@@ -29,6 +29,12 @@ DATAGRAM_MAX = 65_527  # what UDP over IPv6 carries
 CLIENT_PORT = 546
 SERVER_PORT = 547
 POOL_LOW_PERCENT = 90
+WAITED_MAX_S = 1.0
+"""What lay unread for longer is dropped: its client has asked again by now (RFC 9915 7.6), or gone on.
+
+After a sleep, an old RELEASE would end what the partner gave the client since. A Renew, for which clients wait 10 s,
+is not in a hurry.
+"""
 RAPID_COMMIT = write_option(RapidCommit.code, b"")
 
 Parts = list[bytes]
@@ -76,6 +82,9 @@ class Engine:
     def receive(self, now: Moment, datagram: Datagram, rules: Mapping[str | None, Rules], effects: Effects) -> None:
         """Answer one datagram by the rules of its link's relationship, or drop it with a note that says why."""
         data = datagram.data
+        if datagram.waited_s > WAITED_MAX_S:
+            effects.note("dropped", "debug", reason="waited-too-long", peer=datagram.peer)
+            return
         try:
             relays, start, end = unwrap(data)
             message = read_client_message(data, start, end)
@@ -92,7 +101,7 @@ class Engine:
         if reason is not None:
             effects.note("dropped", "debug", reason=reason, peer=datagram.peer, type=message.type)
             return
-        client = identify(now, message, relays, place, permitted)
+        client = identify(now, message, relays, place, self.table.of_client(message.client_id), permitted)
         committed = len(effects.commit)
         answered = self._exchanges[message.type](client, effects)
         if answered is None:
@@ -190,7 +199,7 @@ class Engine:
         for ia in client.message.ias:
             if status is BindingStatus.ABANDONED and ia.code != IaNa.code:
                 continue
-            held = self.allocator.held_by(client, ia)
+            held = client.held(ia)
             if not held:
                 unknown = Decision(ia, status=StatusCode.NO_BINDING)
                 parts.append(write_ia(client, unknown, 0, 0))

@@ -37,7 +37,7 @@ def explain(
 def _steps(engine: Engine, now: Moment, duid: bytes, leases: list[Lease], place: Place, rules: Rules) -> Iterator[str]:
     message = ClientMessage(b"", MessageType.SOLICIT, b"\0\0\0", [])
     message.client_id = duid
-    client = identify(now, message, [], place, rules)
+    client = identify(now, message, [], place, leases, rules)
     if client.reservation:
         yield f"It is named by the reservation {client.reservation.where}."
     else:

@@ -7,7 +7,7 @@ link-address's. A link-address that is unspecified or link-local names no link.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from tandem.effects.settings import Link, PoolSettings, Reservation, Settings, SubnetSettings
@@ -46,6 +46,15 @@ class Place:
         for subnet in link.subnets:
             for reservation in subnet.reservations:
                 self._add_reservation(subnet, reservation)
+        homes = [Home(subnet, pool) for subnet in link.subnets for pool in subnet.pools]
+        self._homes = {
+            is_prefix: tuple(home for home in homes if home.pool and home.pool.is_of_prefixes is is_prefix)
+            for is_prefix in (False, True)
+        }
+        self.rapid_commit = any(subnet.rapid_commit for subnet in link.subnets)
+        """Whether a Solicit may be answered with a Reply here."""
+        self.knows_link_layers = bool(self._by_link_layer)
+        """Whether a client's link-layer address matters here."""
 
     def _add_reservation(self, subnet: SubnetSettings, reservation: Reservation) -> None:
         if reservation.duid is not None:
@@ -54,16 +63,6 @@ class Place:
             self._by_link_layer.setdefault(reservation.link_layer, reservation)
         for key in reservation.keys:
             self._reserved[key] = Home(subnet, None)
-
-    @property
-    def rapid_commit(self) -> bool:
-        """Whether a Solicit may be answered with a Reply here."""
-        return any(subnet.rapid_commit for subnet in self.subnets)
-
-    @property
-    def knows_link_layers(self) -> bool:
-        """Whether a client's link-layer address matters here."""
-        return bool(self._by_link_layer)
 
     def reservation_for(self, duid: bytes, link_layer: bytes | None) -> Reservation | None:
         """Give the client's reservation. One that names the DUID goes before one by link-layer address."""
@@ -90,12 +89,9 @@ class Place:
         """Say whether an address fits the link's subnets."""
         return any(subnet.first <= key >> 8 <= subnet.last for subnet in self.subnets)
 
-    def homes(self, is_prefix: bool) -> Iterable[Home]:
+    def homes(self, is_prefix: bool) -> tuple[Home, ...]:
         """Give the pools of addresses, or of prefixes, in the order of the file."""
-        for subnet in self.subnets:
-            for pool in subnet.pools:
-                if (pool.range.length != ADDRESS_LENGTH) is is_prefix:
-                    yield Home(subnet, pool)
+        return self._homes[is_prefix]
 
 
 class Places:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Protocol
 
 from tandem.effects.effects import Answer, Dial, Effects, Hangup, Out, Send, ToPartner
-from tandem.effects.events import Disk, Event, Interfaces, PartnerOctets, Reload
+from tandem.effects.events import Datagram, Disk, Event, Interfaces, PartnerOctets, Reload
 from tandem.effects.now import Now
 from tandem.effects.outbox import Outbox
 from tandem.effects.settings import Settings
@@ -118,7 +118,7 @@ class Host:
         self._life = 0
         self._wake: float | None = None
         self._woken_mono = 0.0
-        self._inbox: list[Event] = []
+        self._inbox: list[tuple[float, Event]] = []
         self._connections = 0
         self._calls = (0.0, 0)
 
@@ -208,7 +208,9 @@ class Host:
         """Do what has gathered while it did nothing."""
         self.well_since = self._agenda.now
         inbox, self._inbox = self._inbox, []
-        for event in inbox:
+        for came_at, event in inbox:
+            if isinstance(event, Datagram):
+                event = event._replace(waited_s=self._agenda.now - came_at)
             self.hand(event)
         if not inbox:
             self._wake_up()
@@ -221,7 +223,7 @@ class Host:
             return
         if self.pauses:
             if len(self._inbox) < SOCKET_EVENTS_MAX or isinstance(event, PartnerOctets):
-                self._inbox.append(event)
+                self._inbox.append((self._agenda.now, event))
             return
         if isinstance(event, PartnerOctets):
             event = event._replace(received_utc=self.clock.utc())

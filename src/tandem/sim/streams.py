@@ -14,6 +14,8 @@ from tandem.sim.plan import Pair
 DIAL_S = 10.0
 """How long a server waits for a partner's machine that does not answer at all."""
 SPLIT_PROBABILITY = 0.1
+GONE_KEPT = 8
+"""Streams that are remembered when they are gone: a server that slept still reads what came on one."""
 
 
 class End(Protocol):
@@ -99,7 +101,8 @@ class Streams:
             self._agenda.after(DIAL_S, lambda: end.hand(failed))
             return
         stream = Stream({each.name: each.number_connection() for each in (end, other)})
-        self._streams = [each for each in self._streams if any(each.is_open.values())] + [stream]
+        old = self._streams[:-GONE_KEPT]
+        self._streams = [each for each in old if any(each.is_open.values())] + self._streams[-GONE_KEPT:] + [stream]
         self._push(other.name, stream, PartnerUp(stream.numbers[other.name], (self.pair.name,), name, False))
         self._push(name, stream, PartnerUp(stream.numbers[name], (self.pair.name,), other.name, True))
 
