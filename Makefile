@@ -3,24 +3,26 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
+COMPILED := .venv-compiled/ready
+SOURCES := $(shell find src packaging -name '*.py')
 SEEDS ?= 1000
 FIRST ?= 0
 JOBS ?= $(shell nproc 2>/dev/null || echo 1)
 
-.PHONY: demo test check sim bench format clean
+.PHONY: demo test check sim bench compiled format clean
 
 demo: $(READY)            ## a server, clients through a relay, and a kill -9: what was promised is what was seen
 	@$(BIN)/tandem demo
 
 test: $(READY)            ## everything: check, the whole fuzz, and what needs root, namespaces and real clients
-	@$(BIN)/ruff format --check src tests
-	@$(BIN)/ruff check src tests
+	@$(BIN)/ruff format --check src tests packaging bench
+	@$(BIN)/ruff check src tests packaging bench
 	@$(BIN)/mypy
 	@TANDEM_FUZZ=full $(BIN)/pytest -n 6 --dist worksteal
 
 check: $(READY)           ## the fast loop, about a minute: format, lint, types, tests
-	@$(BIN)/ruff format --check src tests
-	@$(BIN)/ruff check src tests
+	@$(BIN)/ruff format --check src tests packaging bench
+	@$(BIN)/ruff check src tests packaging bench
 	@$(BIN)/mypy
 	@$(BIN)/pytest -n auto -m "not system"
 
@@ -31,8 +33,8 @@ sim: $(READY)             ## simulated worlds, SEEDS of them from FIRST on; what
 	@$(BIN)/tandem sim --seeds $(SEEDS) --first $(FIRST) --jobs $(JOBS)
 
 format: $(READY)          ## put the code into its form
-	@$(BIN)/ruff format src tests
-	@$(BIN)/ruff check --fix src tests
+	@$(BIN)/ruff format src tests packaging bench
+	@$(BIN)/ruff check --fix src tests packaging bench
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -43,5 +45,16 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
+compiled: $(COMPILED)     ## the same with the pure core compiled, in .venv-compiled; needs a C compiler, takes two minutes
+
+$(COMPILED): $(READY) $(SOURCES)
+	@echo "Compiling the pure core; this takes about two minutes."
+	@$(PYTHON) -m venv --clear .venv-compiled
+	@.venv-compiled/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@HATCH_BUILD_HOOKS_ENABLE=1 .venv-compiled/bin/python -m pip install --quiet --disable-pip-version-check \
+		--no-deps --no-build-isolation .
+	@.venv-compiled/bin/tandem --version
+	@touch $@
+
 clean:                    ## remove all that was set up
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	@rm -rf .venv .venv-compiled .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from tandem import __version__
+from tandem import __version__, is_compiled
 from tandem.admin import failover, leases, pki
 from tandem.admin.client import CommandFailed
 from tandem.admin.show import print_explanation, print_settings, print_status
@@ -38,7 +38,7 @@ def _main(
     version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
 ) -> None:
     if version:
-        typer.echo(f"tandem {__version__}")
+        typer.echo(f"tandem {__version__} (compiled: {'yes' if is_compiled() else 'no'})")
         raise typer.Exit
 
 

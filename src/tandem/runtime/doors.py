@@ -105,8 +105,7 @@ class Doors:
                     elif level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
                         seconds, nanoseconds = TIMESTAMP.unpack(body)
                         came_s = seconds + nanoseconds / 1e9
-                host = peer[0].partition("%")[0]
-                taken.append(Datagram(data, host, peer[1], interface or index, number, local, now_s - came_s))
+                taken.append(Datagram(data, peer[0], peer[1], interface or index, number, local, now_s - came_s))
         except BlockingIOError:
             pass
         except OSError as error:  # the interface went away, or an earlier answer was refused by its host

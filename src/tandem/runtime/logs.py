@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TextIO
 
 from tandem.effects.effects import Note
-from tandem.lease.lease import BindingStatus, show_key
+from tandem.lease.lease import BindingStatus, address_of
 from tandem.server.bindings import Decision
 from tandem.wire.message import MessageType
-from tandem.wire.received import Relay
+from tandem.wire.received import ADDRESS_LENGTH, Relay
 from tandem.wire.text import show_address, show_octets
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+ENCODER = json.JSONEncoder()
+MESSAGE_TYPES = {int(each): each.name for each in MessageType}
 
 
 class Log:
@@ -42,14 +45,14 @@ class Log:
 
 def show_json(now: float, note: Note) -> str:
     """Show a note as one JSON object: `time`, `level`, `event`, and its values."""
-    shown = {"time": round(now, 6), "level": note.level, "event": note.event, **dict(_shown(note.values))}
-    return json.dumps(shown) + "\n"
+    shown = {"time": round(now, 6), "level": note.level, "event": note.event, **_shown(note.values)}
+    return ENCODER.encode(shown) + "\n"
 
 
 def show_text(now: float, note: Note) -> str:
     """Show a note as one line for people."""
     clock = time.strftime("%H:%M:%S", time.localtime(now))
-    values = " ".join(f"{name}={_plain(value)}" for name, value in _shown(note.values))
+    values = " ".join(f"{name}={_plain(value)}" for name, value in _shown(note.values).items())
     return f"{clock} {note.level:7} {note.event} {values}".rstrip() + "\n"
 
 
@@ -59,51 +62,77 @@ def _plain(value: Any) -> str:
     return str(value)
 
 
-def _shown(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _shown(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what is shown of a note's values, by the name that it is shown under."""
+    shown: dict[str, Any] = {}
     for name, value in values.items():
-        if name == "decisions":
-            yield from _show_decisions(value)
-        elif name == "given_up":
-            if value:
-                yield "leases", ",".join(show_key(key) for key in value)
-        elif name == "relays":
-            yield from _show_relays(value)
-        elif value not in ("", None):
-            yield name.replace("_", "-"), _show_value(name, value)
+        show = SHOWN.get(name)
+        if show is not None:
+            show(shown, value)
+        elif isinstance(value, BindingStatus):
+            shown[name] = value.name.replace("_", "-")
+        elif isinstance(value, bytes):
+            shown[name.replace("_", "-")] = show_octets(value)
+        elif value is not None and value != "":
+            shown[name.replace("_", "-")] = value
+    return shown
 
 
-def _show_value(name: str, value: Any) -> Any:
-    if name in ("type", "reply"):
-        return MessageType(value).name if value in MessageType._value2member_map_ else value
-    if name == "key":
-        return show_key(value)
-    if name == "transaction_id":
-        return value.hex()
-    if isinstance(value, BindingStatus):
-        return value.name.replace("_", "-")
-    return show_octets(value) if isinstance(value, bytes) else value
+def _show_type(value: Any) -> Any:
+    return MESSAGE_TYPES.get(value, value)
 
 
-def _show_decisions(decisions: Iterable[Decision]) -> Iterator[tuple[str, Any]]:
-    shown: list[dict[str, Any]] = []
+def _show_decisions(shown: dict[str, Any], decisions: Iterable[Decision]) -> None:
+    leases: list[dict[str, Any]] = []
     for decision in decisions:
-        shown += [
-            {
-                "iaid": decision.ia.iaid,
-                "lease": show_key(told.key),
-                "preferred": told.lifetimes.preferred_s,
-                "valid": told.lifetimes.valid_s,
-                "reason": told.reason,
+        iaid = decision.ia.iaid
+        for key, lifetimes, _, _, reason in decision.told:
+            preferred_s, valid_s, _, _ = lifetimes
+            lease = {
+                "iaid": iaid,
+                "lease": _show_key(key),
+                "preferred": preferred_s,
+                "valid": valid_s,
+                "reason": reason,
             }
-            for told in decision.told
-        ]
+            leases.append(lease)
         if decision.status:
-            shown.append({"iaid": decision.ia.iaid, "refused": decision.status.name, "reason": decision.reason})
-    if shown:
-        yield "leases", shown
+            leases.append({"iaid": iaid, "refused": decision.status.name, "reason": decision.reason})
+    if leases:
+        shown["leases"] = leases
 
 
-def _show_relays(relays: list[Relay]) -> Iterator[tuple[str, Any]]:
+def _show_relays(shown: dict[str, Any], relays: list[Relay]) -> None:
     if relays:
-        yield "link-address", show_address(relays[-1].link_address)
-        yield "client", show_address(relays[-1].peer_address)
+        shown["link-address"] = show_address(relays[-1].link_address)
+        shown["client"] = show_address(relays[-1].peer_address)
+
+
+def _show_key(key: int) -> str:
+    """Show a lease as `show_key` does; by way of the C library, since each answer is a line."""
+    length = key & 0xFF
+    address = socket.inet_ntop(socket.AF_INET6, address_of(key))
+    return address if length == ADDRESS_LENGTH else f"{address}/{length}"
+
+
+def _show_given_up(shown: dict[str, Any], keys: Iterable[int]) -> None:
+    shown["leases"] = ",".join(map(_show_key, keys))
+
+
+def _under(name: str, show: Callable[[Any], Any]) -> Callable[[dict[str, Any], Any], None]:
+    def put(shown: dict[str, Any], value: Any) -> None:
+        shown[name] = show(value)
+
+    return put
+
+
+SHOWN: dict[str, Callable[[dict[str, Any], Any], None]] = {
+    "type": _under("type", _show_type),
+    "reply": _under("reply", _show_type),
+    "key": _under("key", _show_key),
+    "transaction_id": _under("transaction-id", bytes.hex),
+    "decisions": _show_decisions,
+    "given_up": _show_given_up,
+    "relays": _show_relays,
+}
+"""How values of these names are shown. All others are shown as what they are."""

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tandem import __version__
+from tandem import __version__, is_compiled
 from tandem.config.load import Loaded, load
 from tandem.config.partners import what_moved
 from tandem.config.problems import ConfigError
@@ -159,6 +159,7 @@ class Runtime:
             answer.result.update(
                 {
                     "version": __version__,
+                    "compiled": is_compiled(),
                     "pid": os.getpid(),
                     "up-s": round(time.monotonic() - self._started),
                     "disk": "full" if self._outbox.is_full else "ok",

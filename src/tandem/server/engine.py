@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
-from tandem.effects.effects import Effects, Send
+from tandem.effects.effects import Effects, Note, Send
 from tandem.effects.events import Datagram
 from tandem.effects.now import Moment
 from tandem.effects.rules import Rules, Serve
@@ -278,19 +279,23 @@ class Engine:
         given_up: list[int] | None = None,
     ) -> None:
         """Note the answer to one message: one line of the log."""
-        effects.note(
-            "answered",
-            "debug" if type_ is MessageType.ADVERTISE else "info",
-            type=client.message.type,
-            reply=type_,
-            transaction_id=client.message.transaction_id,
-            duid=client.duid,
-            link=client.place.name if client.place else "",
-            relays=client.relays,
-            decisions=decisions,
-            status=status,
-            given_up=given_up or (),
-        )
+        values: dict[str, Any] = {
+            "type": client.message.type,
+            "reply": type_,
+            "transaction_id": client.message.transaction_id,
+            "duid": client.duid,
+        }
+        if client.place is not None:
+            values["link"] = client.place.name
+        if client.relays:
+            values["relays"] = client.relays
+        if decisions:
+            values["decisions"] = decisions
+        if status:
+            values["status"] = status
+        if given_up:
+            values["given_up"] = given_up
+        effects.notes.append(Note("answered", "debug" if type_ is MessageType.ADVERTISE else "info", values))
 
 
 def _port_to_answer(datagram: Datagram, relays: list[Relay]) -> int:

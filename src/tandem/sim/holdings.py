@@ -30,6 +30,8 @@ class Holdings:
         self._given_up: dict[tuple[int, int], float] = {}
         """When a client last gave a lease up, by its number and the lease."""
         self._declined: set[tuple[int, int]] = set()
+        self._released: dict[int, float] = {}
+        """When an operator last released a lease."""
         self.ever: set[tuple[bytes, int]] = set()
         """Which client ever had which lease in its hands."""
         self.tainted: dict[str, bool] = {pair.name: False for pair in scene.plan.pairs}
@@ -101,7 +103,8 @@ class Holdings:
                     self._void(hold, "only a disk that was lost knew of it")
 
     def released_by_operator(self, key: int) -> None:
-        """Know that a lease was taken from its client, which was not told."""
+        """Know that a lease was taken from its client, which was not told, and may yet hear what was said before."""
+        self._released[key] = self._scene.agenda.now
         for resident in self._scene.residents:
             hold = resident.subscriber.holds.get(key)
             if hold is not None:
@@ -159,6 +162,8 @@ class Holdings:
         why = voids.get(pair.name, "") or self.why_void(pair)
         if (number, hold.key) in self._declined:
             why = "its client once declined it"
+        elif decided <= self._released.get(hold.key, -1e9):
+            why = "the operator released it"
         elif now - self._given_up.get((number, hold.key), -1e9) < CLOSE_S:
             why = "its client gave it up and took it again at once"
         elif now - decided > max(self._scene.plan.numbers.grace_s, DELAY_S):

@@ -1,0 +1,61 @@
+"""Builds the pure core with mypyc, for wheels that are made with HATCH_BUILD_HOOKS_ENABLE=1 (docs/decisions/014)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+PACKAGES = ("wire", "lease", "effects", "server", "failover")
+DECLARATIONS = frozenset(("option", "options", "failover_options", "message", "failover", "names", "text"))
+"""Of `wire`, what declares options and messages: classes that are made by a decorator, which mypyc does not compile."""
+
+
+def compiled_modules(source: Path) -> list[str]:
+    """Name the files to compile, relative to the folder that the package is in."""
+    files = [file for package in PACKAGES for file in sorted((source / "tandem" / package).glob("*.py"))]
+    left_out = {f"wire/{name}" for name in DECLARATIONS}
+    compiled = [file for file in files if file.stem != "__init__" and f"{file.parent.name}/{file.stem}" not in left_out]
+    return ["tandem/node.py", *(str(file.relative_to(source)) for file in compiled)]
+
+
+def build(source: Path, into: Path) -> list[Path]:
+    """Compile, and give the libraries as they lie below `into`."""
+    from mypyc.build import mypycify
+    from setuptools import Distribution
+
+    into, before = into.resolve(), Path.cwd()
+    os.chdir(source)  # mypyc takes module names from paths
+    try:
+        modules = mypycify(compiled_modules(source), opt_level="2", debug_level="0", target_dir=str(into / "c"))
+        distribution = Distribution({"name": "tandem", "ext_modules": modules})
+        command = distribution.get_command_obj("build_ext")
+        command.build_lib, command.build_temp = str(into / "lib"), str(into / "o")
+        command.ensure_finalized()
+        command.run()
+    finally:
+        os.chdir(before)
+    return sorted((into / "lib").rglob("*.so"))
+
+
+class CompileHook(BuildHookInterface[Any]):
+    """Adds the libraries to the wheel, which then is for one Python and one kind of machine."""
+
+    PLUGIN_NAME = "custom"
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Compile before the wheel is put together."""
+        self._folder = Path(tempfile.mkdtemp(prefix="tandem-compile-"))
+        library = self._folder / "lib"
+        for file in build(Path(self.root) / "src", self._folder):
+            build_data["force_include"][str(file)] = str(file.relative_to(library))
+        build_data["pure_python"] = False
+        build_data["infer_tag"] = True
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        """Leave nothing behind."""
+        shutil.rmtree(self._folder)
