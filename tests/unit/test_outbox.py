@@ -15,7 +15,11 @@ class Desk:
         self.out: Out = []
         self.said: list[str] = []
         self.outbox = Outbox(
-            self.at_disk.append, self.out.extend, self.said.append, lambda: self.said.append("accepted")
+            self.at_disk.append,
+            self.out.extend,
+            self.said.append,
+            lambda: self.said.append("accepted"),
+            lambda: self.said.append("soon"),
         )
 
     def put(self, commit: str = "", then: str = "", at_once: str = "", answer: int = 0) -> None:
@@ -71,6 +75,41 @@ def test_what_comes_while_the_disk_works_shares_the_next_batch() -> None:
     assert desk.outbox.is_empty
 
 
+def test_what_nothing_waits_for_goes_with_the_next_batch() -> None:
+    desk = Desk()
+    desk.put(commit="a")
+    desk.put(commit="b")
+    assert desk.at_disk == []
+    assert desk.said == ["soon"]
+    desk.put(then="C")
+    assert [names(batch) for batch in desk.at_disk] == ["ab"]
+    assert desk.sent == ""
+    desk.outbox.done()
+    assert desk.sent == "C"
+
+
+def test_what_nothing_waits_for_goes_soon_by_itself() -> None:
+    desk = Desk()
+    desk.put(commit="a", then="A")
+    desk.put(commit="b")
+    desk.outbox.done()
+    assert [names(batch) for batch in desk.at_disk] == ["a"]
+    assert not desk.outbox.is_empty
+    desk.outbox.flush()
+    assert [names(batch) for batch in desk.at_disk] == ["a", "b"]
+    desk.outbox.flush()
+    desk.outbox.done()
+    assert desk.outbox.is_empty
+    desk.put(commit="c")
+    assert desk.said == ["soon", "soon"]
+
+
+def test_a_full_batch_waits_for_nothing() -> None:
+    desk = Desk()
+    desk.put(commit="a" * COLLECTED_MAX)
+    assert len(desk.at_disk) == 1
+
+
 def test_nothing_outstanding_nothing_to_wait_for() -> None:
     desk = Desk()
     desk.put(then="A")
@@ -79,7 +118,7 @@ def test_nothing_outstanding_nothing_to_wait_for() -> None:
 
 def test_datagrams_wait_while_two_batches_are_not_durable() -> None:
     desk = Desk()
-    desk.put(commit="a")
+    desk.put(commit="a", then="A")
     desk.put(commit="b" * (COLLECTED_MAX - 1))
     assert desk.outbox.has_room
     desk.put(commit="c")
@@ -101,9 +140,8 @@ def test_full_disk_withholds_and_tries_again() -> None:
     assert desk.said == ["no room"]
     desk.outbox.retry()
     desk.outbox.done()
-    assert desk.said == ["no room", "accepted"]
-    assert [names(batch) for batch in desk.at_disk] == ["a", "a", "a", "b"]
+    assert desk.said == ["no room", "accepted", "soon"]  # b's promise is given up, so it waits for company
     desk.put(commit="c", then="C")
-    desk.outbox.done()
+    assert [names(batch) for batch in desk.at_disk] == ["a", "a", "a", "bc"]
     desk.outbox.done()
     assert desk.sent == "C"

@@ -1,6 +1,8 @@
 """Keeps the order: first durable, then sent. One batch is at the disk, one is being collected.
 
-What waits for the disk waits for every earlier commit, whether or not it brought one of its own.
+What waits for the disk waits for every earlier commit, whether or not it brought one of its own. A change that nothing
+waits for, such as a partner's acknowledgement, goes with the next batch, or soon by itself: losing it in a crash
+loses no promise.
 """
 
 from __future__ import annotations
@@ -12,13 +14,16 @@ from tandem.lease.change import Change
 
 COLLECTED_MAX = 256
 """Changes in the batch being collected from which on no more datagrams are taken in."""
+LAZY_S = 0.05
+"""How long a change that nothing waits for may wait for company on its way to the disk."""
 
 
 class Outbox:
     """Takes effects in and lets them out in their order. Used by one thread only.
 
     `send` lets things out now. `refused` is told that the disk takes nothing, with the reason; what waited for
-    it is given up, and its batch is tried again by `retry`. `accepted` is told that it does again.
+    it is given up, and its batch is tried again by `retry`. `accepted` is told that it does again. `soon` is to
+    have `flush` called in LAZY_S.
     """
 
     def __init__(
@@ -27,11 +32,14 @@ class Outbox:
         send: Callable[[Out], None],
         refused: Callable[[str], None],
         accepted: Callable[[], None],
+        soon: Callable[[], object],
     ) -> None:
         self._commit = commit
         self._send = send
         self._refused = refused
         self._accepted = accepted
+        self._soon = soon
+        self._is_soon = False
         self._at_disk: list[Change] = []
         self._waiting: Out = []
         self._collected: list[Change] = []
@@ -56,13 +64,12 @@ class Outbox:
         self._collected += effects.commit
         if self.is_full:
             self._give_up(effects.then)
-        elif self._at_disk:
-            self._behind += effects.then
-        elif self._collected:
-            self._behind += effects.then
-            self._start()
-        elif effects.then:
-            self._send(effects.then)
+            return
+        self._behind += effects.then
+        if not self._at_disk:
+            sent = self._go_on()
+            if sent:
+                self._send(sent)
 
     def full(self, reason: str) -> None:
         """Hear that the disk took nothing of the batch."""
@@ -78,16 +85,31 @@ class Outbox:
             self.is_full = False
             self._accepted()
         sent, self._waiting, self._at_disk = self._waiting, [], []
-        if self._collected:
-            self._start()
-        else:
-            sent, self._behind = sent + self._behind, []
+        sent += self._go_on()
         if sent:
             self._send(sent)
+
+    def flush(self) -> None:
+        """Have what is collected made durable, if nothing else is being."""
+        self._is_soon = False
+        if self._collected and not self._at_disk:
+            self._start()
 
     def retry(self) -> None:
         """Try the refused batch again."""
         self._commit(self._at_disk)
+
+    def _go_on(self) -> Out:
+        """Begin with what is collected, if something waits for it, and give what need not wait any longer."""
+        if not self._collected:
+            free, self._behind = self._behind, []
+            return free
+        if self._behind or not self.has_room:
+            self._start()
+        elif not self._is_soon:
+            self._is_soon = True
+            self._soon()
+        return []
 
     def _start(self) -> None:
         self._at_disk, self._waiting = self._collected, self._behind

@@ -18,7 +18,7 @@ from tandem.config.problems import ConfigError
 from tandem.effects.effects import Answer, Out, Send, ToPartner
 from tandem.effects.events import Command, Disk, Event, Interfaces, Reload, Shutdown
 from tandem.effects.now import Now
-from tandem.effects.outbox import Outbox
+from tandem.effects.outbox import LAZY_S, Outbox
 from tandem.lease.table import load_table
 from tandem.node import Node
 from tandem.runtime.certificates import days_left
@@ -60,7 +60,13 @@ class Runtime:
         self._stopped: asyncio.Future[None] = self._loop.create_future()
         self._counters = Counters()
         self._writer = Writer(state.store, self._from_writer)
-        self._outbox = Outbox(self._writer.commit, self._let_out, self._disk_refused, self._disk_accepts)
+        self._outbox = Outbox(
+            self._writer.commit,
+            self._let_out,
+            self._disk_refused,
+            self._disk_accepts,
+            lambda: self._loop.call_later(LAZY_S, self._guard, self._outbox.flush),
+        )
         self._doors = Doors(self._door_opened, self._door_closing, self._door_failed)
         self._partners = Partners(self._from_partner, log.say)
         self._control = Control(Path(loaded.server.control or folder / CONTROL_NAME), self._command)
@@ -298,6 +304,7 @@ class Runtime:
         if self._stopped.exception() is None:
             self._handle((Shutdown(),))
         await self._partners.stop()
+        self._outbox.flush()
         deadline = time.monotonic() + DRAIN_S
         while not self._outbox.is_empty and not self._outbox.is_full and time.monotonic() < deadline:
             await asyncio.sleep(0.005)

@@ -9,7 +9,7 @@ from typing import Protocol
 from tandem.effects.effects import Answer, Dial, Effects, Hangup, Out, Send, ToPartner
 from tandem.effects.events import Datagram, Disk, Event, Interfaces, PartnerOctets, Reload
 from tandem.effects.now import Now
-from tandem.effects.outbox import Outbox
+from tandem.effects.outbox import LAZY_S, Outbox
 from tandem.effects.settings import Settings
 from tandem.failover.record import FACT_PREFIX, Record, read_record
 from tandem.failover.states import State
@@ -176,7 +176,13 @@ class Host:
         table = load_table(Put(key, record) for key, record in sorted(self.leases.items()))
         identity = Identity(self.duid, b"secret of " + self.name.encode())
         self.node = Node(self.settings, identity, table, self._now(), dict(self.facts))
-        self._outbox = Outbox(self._commit, self._let_out, self._refused, self._accepted)
+        outbox = self._outbox = Outbox(
+            self._commit,
+            self._let_out,
+            self._refused,
+            self._accepted,
+            lambda: self._later(LAZY_S, lambda: outbox.flush()),
+        )
         self._at_disk = None
         self.well_since = self._agenda.now
         self.hand(Interfaces(self.interfaces))
