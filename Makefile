@@ -26,8 +26,14 @@ check: $(READY)           ## the fast loop, about a minute: format, lint, types,
 	@$(BIN)/mypy
 	@$(BIN)/pytest -n auto -m "not system"
 
-bench: $(READY)           ## what one answer costs in the pure path, and how many leases fit
-	@$(BIN)/python -m bench.pure
+bench: $(COMPILED) .venv/bench     ## Tandem beside Kea, as root: five minutes; FULL=1 everything, about an hour
+	@xargs -a bench/packages.txt dpkg -s >/dev/null 2>&1 || { apt-get update -q && \
+		xargs -a bench/packages.txt apt-get install -q -y --no-install-recommends; }
+	@PYTHONPATH=tests $(BIN)/python -m bench.compare $(if $(FULL),--full)
+
+.venv/bench: $(READY) bench/requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r bench/requirements.lock
+	@touch $@
 
 sim: $(READY)             ## simulated worlds, SEEDS of them from FIRST on; what fails is shrunk and shown
 	@$(BIN)/tandem sim --seeds $(SEEDS) --first $(FIRST) --jobs $(JOBS)

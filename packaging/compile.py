@@ -11,7 +11,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 PACKAGES = ("wire", "lease", "effects", "server", "failover")
-DECLARATIONS = frozenset(("option", "options", "failover_options", "message", "failover", "names", "text"))
+DECLARATIONS = frozenset(("option", "options", "failover_options", "message"))
 """Of `wire`, what declares options and messages: classes that are made by a decorator, which mypyc does not compile."""
 
 

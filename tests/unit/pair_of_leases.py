@@ -6,7 +6,7 @@ words.
 
 from __future__ import annotations
 
-from tandem.failover.bindings import accepted, acknowledged, client_update
+from tandem.failover.bindings import accepted, client_update, settled
 from tandem.failover.verdict import Verdict, judge
 from tandem.lease.lease import CONTENT_AT, BindingStatus, Lease
 from tandem.lease.share import ENDED
@@ -97,7 +97,8 @@ class Side:
             and self.lease is not None
             and self.lease.pack()[CONTENT_AT:] == sent.pack()[CONTENT_AT:]
         ):
-            self.lease = acknowledged(self.lease, sent.partner_lifetime)
+            status, acked = settled(self.lease, sent.partner_lifetime)
+            self.lease = self.lease._replace(owes_partner=False, status=status, acked_partner_lifetime=acked)
 
     @property
     def shown(self) -> tuple[bytes, str] | None:

@@ -41,11 +41,16 @@ def lease_update(lease: Lease) -> LeaseUpdate:
         start_time_of_state=lease.start_time_of_state,
         state_expiration_time=lease.state_expiration_time if is_timed else 0,
         client_last_transaction_time=lease.client_last_transaction_time,
-        partner_lifetime=max(lease.partner_lifetime, lease.state_expiration_time) if is_timed else 0,
+        partner_lifetime=partner_lifetime_of(lease),
         partner_raw_clt_time=lease.partner_raw_clt_time,
         expiration_time=lease.expiration_time if is_timed else 0,
         details=own_details,
     )
+
+
+def partner_lifetime_of(lease: Lease) -> int:
+    """Give until when a partner is to believe in a lease, 0 for one that does not end by itself."""
+    return max(lease.partner_lifetime, lease.state_expiration_time) if lease.status in TIMED else 0
 
 
 def client_update(leases: list[Lease]) -> Update:
@@ -95,17 +100,17 @@ def prevailed(mine: Lease, theirs: LeaseUpdate, duid: bytes) -> Lease:
     return mine._replace(partner_raw_clt_time=heard_there)
 
 
-def acknowledged(lease: Lease, partner_lifetime_sent: int) -> Lease:
-    """Give the lease as it is once the partner has accepted all that it says (RFC 8156 7.7)."""
+def settled(lease: Lease, partner_lifetime_sent: int) -> tuple[int, int]:
+    """Give the status and the acked-partner-lifetime of a lease once the partner accepts all it says (RFC 8156 7.7)."""
     if lease.status == BindingStatus.ACTIVE:
-        return lease._replace(owes_partner=False, acked_partner_lifetime=believed(lease, partner_lifetime_sent))
+        return lease.status, believed(lease, partner_lifetime_sent)
     status = available_status(lease.key) if lease.status in ENDED else lease.status
-    return lease._replace(owes_partner=False, status=status)
+    return status, lease.acked_partner_lifetime
 
 
 def believed(sent: Lease, echoed: int) -> int:
     """Give the partner-lifetime that an answer acknowledges: never more than was sent."""
-    return min(echoed, lease_update(sent).partner_lifetime)
+    return min(echoed, partner_lifetime_of(sent))
 
 
 def split_details(details: bytes) -> tuple[bytes, bytes]:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from tandem.effects.effects import Effects
 from tandem.effects.now import Moment
-from tandem.failover.bindings import acknowledged, believed, client_update
+from tandem.failover.bindings import believed, client_update, settled
 from tandem.failover.session import Session
 from tandem.lease.lease import CONTENT_AT, BindingStatus, Lease, unpack
 from tandem.lease.table import LeaseTable
@@ -223,15 +223,18 @@ class Updates:
             return
         lease = unpack(key, current)
         if current[CONTENT_AT:] == record[CONTENT_AT:]:
-            after = acknowledged(lease, partner_lifetime_sent)
-        else:  # it changed since; if it is still the same binding, the partner knows at least so much of it
-            sent = unpack(key, record)
-            goes_on = lease.status == sent.status == BindingStatus.ACTIVE and lease.duid == sent.duid
-            after = lease._replace(acked_partner_lifetime=believed(sent, partner_lifetime_sent)) if goes_on else lease
-            if lease.owes_partner:
-                self._pending[key] = None
-        if after != lease:
+            status, acked_partner_lifetime = settled(lease, partner_lifetime_sent)
+            change = self._table.settle(key, status, acked_partner_lifetime)
+            if change.record != current:
+                effects.commit.append(change)
+            return
+        # It changed since; if it is still the same binding, the partner knows at least so much of it.
+        sent = unpack(key, record)
+        if lease.status == sent.status == BindingStatus.ACTIVE and lease.duid == sent.duid:
+            after = lease._replace(acked_partner_lifetime=believed(sent, partner_lifetime_sent))
             effects.commit.append(self._table.put(after))
+        if lease.owes_partner:
+            self._pending[key] = None
 
     def _refused(self, now: Moment, verdict: LeaseVerdict, record: bytes, effects: Effects) -> None:
         """Remember a rejection, and try again later and later; a lease that changes meanwhile is tried at once."""

@@ -21,6 +21,8 @@ FIXED = Struct("!?IBIIIIIIIIIIIB")
 """Owes-partner, acked-partner-lifetime, status, IAID, three absolute times, four durations, the three other times
 that are kept for a partner, and the size of the DUID behind them."""
 FIXED_OCTETS = FIXED.size
+FRONT = Struct("!?IB")
+"""What the partner's answers change: owes-partner, the acked-partner-lifetime, and maybe the status."""
 OWING = b"\1"
 """What a record begins with if the partner is yet to acknowledge it, and with nothing else."""
 CONTENT_AT = 5
@@ -126,6 +128,21 @@ class Lease(NamedTuple):
 def state_expiration_time_of(record: bytes) -> int:
     """Give the state-expiration-time in a packed lease."""
     return int.from_bytes(record[STATE_EXPIRATION_AT : STATE_EXPIRATION_AT + 4], "big")
+
+
+def client_last_transaction_time_of(record: bytes) -> int:
+    """Give the client-last-transaction-time in a packed lease."""
+    return int.from_bytes(record[STATE_EXPIRATION_AT - 4 : STATE_EXPIRATION_AT], "big")
+
+
+def duid_of(record: bytes) -> bytes:
+    """Give the client's DUID in a packed lease."""
+    return record[FIXED_OCTETS : FIXED_OCTETS + record[FIXED_OCTETS - 1]]
+
+
+def settled_record(record: bytes, status: int, acked_partner_lifetime: int) -> bytes:
+    """Give a packed lease that no longer owes the partner anything, with this status and acked-partner-lifetime."""
+    return FRONT.pack(False, acked_partner_lifetime, status) + record[FRONT.size :]
 
 
 def unpack(key: int, record: bytes) -> Lease:

@@ -25,6 +25,9 @@ def promise(desired: Lifetimes, acked_partner_lifetime: int, now_utc: int, mclt_
     limit_s = max(acked_partner_lifetime, now_utc) + mclt_s - now_utc
     if desired.valid_s <= limit_s:
         return desired
-    promised = Lifetimes(*(each * limit_s // desired.valid_s for each in desired))
+    preferred_s, valid_s, renew_s, rebind_s = desired
+    promised = Lifetimes(
+        preferred_s * limit_s // valid_s, limit_s, renew_s * limit_s // valid_s, rebind_s * limit_s // valid_s
+    )
     assert now_utc + promised.valid_s <= max(acked_partner_lifetime, now_utc) + mclt_s
     return promised

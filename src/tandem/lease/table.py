@@ -12,13 +12,15 @@ from itertools import islice
 from tandem.lease.change import Put
 from tandem.lease.deadlines import Deadlines
 from tandem.lease.lease import (
-    FIXED_OCTETS,
     FOREVER,
     OWING,
     STATUS_AT,
     TIMED,
     BindingStatus,
     Lease,
+    client_last_transaction_time_of,
+    duid_of,
+    settled_record,
     state_expiration_time_of,
     unpack,
 )
@@ -101,21 +103,27 @@ class LeaseTable:
         record = lease.pack()
         if self._territories and self.relationship_of(lease.key) is not None:
             record = OWING + record[1:]
-        self._set(lease.key, record, lease)
+        self._set(lease.key, record)
         return Put(lease.key, record)
 
     def put(self, lease: Lease) -> Put:
         """Take over a lease's new content and give the change that makes it durable."""
         record = lease.pack()
-        self._set(lease.key, record, lease)
+        self._set(lease.key, record)
         return Put(lease.key, record)
+
+    def settle(self, key: int, status: int, acked_partner_lifetime: int) -> Put:
+        """Take over that the partner acknowledged all that is on record of a lease, and what follows from that."""
+        record = settled_record(self._records[key], status, acked_partner_lifetime)
+        self._set(key, record)
+        return Put(key, record)
 
     def load(self, change: Put) -> None:
         """Take over a change that is durable already."""
         if change.record is None:
             self.forget(change.key)
         else:
-            self._set(change.key, change.record, unpack(change.key, change.record))
+            self._set(change.key, change.record)
 
     def forget(self, key: int) -> Put:
         """Remove all trace of a lease, and give the change that makes this durable."""
@@ -232,30 +240,30 @@ class LeaseTable:
     def _start_time_of_state(self, key: int) -> int:
         return unpack(key, self._records[key]).start_time_of_state
 
-    def _set(self, key: int, record: bytes, lease: Lease) -> None:
+    def _set(self, key: int, record: bytes) -> None:
         before = self._records.get(key)
         self._records[key] = record
+        status, duid = record[STATUS_AT], duid_of(record)
         if before is None:
-            self._link(lease.duid, key)
-            self._count(key, None, lease.status)
+            self._link(duid, key)
+            self._count(key, None, status)
             ended_at = None
         else:
-            size = before[FIXED_OCTETS - 1]
-            duid = before[FIXED_OCTETS : FIXED_OCTETS + size]
-            if duid != lease.duid:
-                self._unlink(duid, key)
-                self._link(lease.duid, key)
-            if before[STATUS_AT] != lease.status:
-                self._count(key, before[STATUS_AT], lease.status)
+            former = duid_of(before)
+            if former != duid:
+                self._unlink(former, key)
+                self._link(duid, key)
+            if before[STATUS_AT] != status:
+                self._count(key, before[STATUS_AT], status)
             ended_at = state_expiration_time_of(before) if before[STATUS_AT] in TIMED else None
         if record[0] or (before is not None and before[0]):
             self._owe(key, record[0] > 0)
         # With a later end, its entry at the earlier one stays, and is moved on when that comes.
-        ends_earlier = ended_at is None or lease.state_expiration_time < ended_at
-        if lease.status in TIMED and ends_earlier and lease.state_expiration_time != FOREVER:
-            self._deadlines.add(key, lease.state_expiration_time)
-        if lease.client_last_transaction_time > self.newest_time:
-            self.newest_time = lease.client_last_transaction_time
+        if status in TIMED:
+            ends_at = state_expiration_time_of(record)
+            if (ended_at is None or ends_at < ended_at) and ends_at != FOREVER:
+                self._deadlines.add(key, ends_at)
+        self.newest_time = max(self.newest_time, client_last_transaction_time_of(record))
 
     def _owe(self, key: int, owes: bool) -> None:
         relationship = self.relationship_of(key)

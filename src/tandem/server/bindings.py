@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tandem.effects.now import Moment
@@ -38,16 +37,25 @@ class Told(NamedTuple):
     reason: str
 
 
-@dataclass(slots=True)
 class Decision:
     """What one identity association is told: leases, or a status."""
 
-    ia: Ia
-    told: list[Told] = field(default_factory=list)
-    status: StatusCode = StatusCode.SUCCESS
-    reason: str = ""
-    left_to_partner: bool = False
-    """Nothing is to be said of the identity association: the partner may know better."""
+    __slots__ = ("ia", "left_to_partner", "reason", "status", "told")
+
+    def __init__(
+        self,
+        ia: Ia,
+        told: list[Told],
+        status: StatusCode = StatusCode.SUCCESS,
+        reason: str = "",
+        left_to_partner: bool = False,
+    ) -> None:
+        self.ia = ia
+        self.told = told
+        self.status = status
+        self.reason = reason
+        self.left_to_partner = left_to_partner
+        """Nothing is to be said of the identity association: the partner may know better."""
 
     @property
     def granted(self) -> list[Told]:
@@ -59,7 +67,7 @@ def assign(allocator: Allocator, client: Client, ia: Ia, taken: set[int]) -> Dec
     """Decide what a Solicit's or Request's identity association gets (RFC 9915 18.3.2, 18.3.9)."""
     chosen = allocator.choose(client, ia, taken)
     if isinstance(chosen, Refusal):
-        return Decision(ia, status=NONE_FREE[ia.code == IaNa.code], reason=chosen.reason)
+        return Decision(ia, [], NONE_FREE[ia.code == IaNa.code], reason=chosen.reason)
     taken.update(choice.key for choice in chosen)
     return Decision(ia, [_grant(allocator, client, choice) for choice in chosen])
 
@@ -104,7 +112,7 @@ def extend(allocator: Allocator, client: Client, ia: Ia, taken: set[int], may_cr
     held = client.held(ia)
     resumes = not held and allocator.may_resume(client, ia, taken)
     if not held and not resumes and _is_left_to_partner(allocator, client, ia):
-        return Decision(ia, reason="nothing is known of it here, but the partner may know it", left_to_partner=True)
+        return Decision(ia, [], reason="nothing is known of it here, but the partner may know it", left_to_partner=True)
     if not held and not may_create and not resumes:
         off_link = _gone(client, (key for key in ia.asked if not _fits_link(client, key)))
         status = StatusCode.SUCCESS if off_link else StatusCode.NO_BINDING

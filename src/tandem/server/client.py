@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from tandem.effects.now import Moment
 from tandem.effects.rules import Rules
 from tandem.effects.settings import Reservation
@@ -17,21 +15,32 @@ DUID_LL = 3  # RFC 9915 11.4
 LINK_LAYER_AT = {DUID_LLT: 8, DUID_LL: 4}
 
 
-@dataclass(slots=True)
 class Client:
     """Who asks. `place` is None on a link with no subnet; then there is no reservation either."""
 
-    now: Moment
-    message: ClientMessage
-    relays: list[Relay]
-    place: Place | None
-    reservation: Reservation | None
-    duid: bytes
-    """The client's DUID; empty if it did not say."""
-    leases: list[Lease]
-    """All that is on record of it when it asks: what it has, and what it last had."""
-    rules: Rules
-    """What may be done for clients on its link."""
+    __slots__ = ("duid", "leases", "message", "now", "place", "relays", "reservation", "rules")
+
+    def __init__(
+        self,
+        now: Moment,
+        message: ClientMessage,
+        relays: list[Relay],
+        place: Place | None,
+        reservation: Reservation | None,
+        leases: list[Lease],
+        rules: Rules,
+    ) -> None:
+        self.now = now
+        self.message = message
+        self.relays = relays
+        self.place = place
+        self.reservation = reservation
+        self.duid = message.client_id
+        """The client's DUID; empty if it did not say."""
+        self.leases = leases
+        """All that is on record of it when it asks: what it has, and what it last had."""
+        self.rules = rules
+        """What may be done for clients on its link."""
 
     def held(self, ia: Ia) -> list[Lease]:
         """Give the leases that are bound to one of its identity associations now."""
@@ -62,7 +71,7 @@ def identify(
             if hardware is None and place.link_layer_from_duid:
                 hardware = link_layer_of_duid(message.client_id)
         reservation = place.reservation_for(message.client_id, hardware)
-    return Client(now, message, relays, place, reservation, message.client_id, leases, rules)
+    return Client(now, message, relays, place, reservation, leases, rules)
 
 
 def link_layer_of_relay(message: ClientMessage, relays: list[Relay]) -> bytes | None:

@@ -88,6 +88,12 @@ class Engine:
             return
         try:
             relays, start, end = unwrap(data)
+            place = self.places.locate(relays, datagram.interface)
+            permitted = rules[place.relationship if place is not None else None]
+            if permitted.serve is Serve.ADDRESSED_TO_ME and self._server_id not in data:
+                # Not a word of it is ours to answer. In step with a partner, that is half of all that comes.
+                effects.note("dropped", "debug", reason=permitted.reason, peer=datagram.peer)
+                return
             message = read_client_message(data, start, end)
         except WireError as error:
             effects.note("dropped", "debug", reason="malformed", why=str(error), peer=datagram.peer)
@@ -95,8 +101,6 @@ class Engine:
         reason = reason_to_discard(message, self.duid)
         if reason is None and not (relays or datagram.multicast):
             reason = "unicast"  # RFC 9915 section 16
-        place = self.places.locate(relays, datagram.interface)
-        permitted = rules[place.relationship if place is not None else None]
         if reason is None and permitted.serve is not Serve.ALL and not _is_served(permitted.serve, message):
             reason = permitted.reason
         if reason is not None:
@@ -145,7 +149,7 @@ class Engine:
             return None
         taken: set[int] = set()
         decisions = [
-            Decision(ia, status=StatusCode.NOT_ON_LINK, reason="asked for an address of another link")
+            Decision(ia, [], StatusCode.NOT_ON_LINK, reason="asked for an address of another link")
             if off_link_addresses(client, ia)
             else assign(self.allocator, client, ia, taken)
             for ia in client.message.ias
@@ -202,7 +206,7 @@ class Engine:
                 continue
             held = client.held(ia)
             if not held:
-                unknown = Decision(ia, status=StatusCode.NO_BINDING)
+                unknown = Decision(ia, [], StatusCode.NO_BINDING)
                 parts.append(write_ia(client, unknown, 0, 0))
             for lease in held:
                 if lease.key in ia.asked:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Sequence
-from struct import Struct
 from zlib import crc32
 
 from tandem.lease.change import Change, Fact, Put
-from tandem.wire.reader import Reader
 
 KEY_OCTETS = 17
 PUT = 1
 FORGET = 2
 FACT = 3
-HEADER = Struct(f"!B{KEY_OCTETS}sH")
+HEADER = struct.Struct(f"!B{KEY_OCTETS}sH")
 """Kind, key (for a fact the size of its name, and nothing behind it), and the size of what follows."""
 
 
@@ -43,13 +42,16 @@ def read_batch(data: bytes) -> Iterator[Change]:
     """Read what `write_batch` gave. BatchDamagedError if it is not that."""
     if len(data) < 4 or crc32(data[4:]) != int.from_bytes(data[:4], "big"):
         raise BatchDamagedError("a batch's checksum is wrong")
-    reader = Reader(data)
-    reader.take(4)
+    at, end = 4, len(data)
     try:
-        while reader.at < reader.end:
-            kind, key_octets, size = HEADER.unpack(reader.take(HEADER.size))
-            yield _change(kind, int.from_bytes(key_octets, "big"), reader.take(size))
-    except ValueError as error:  # cut off, or no text where there should be one
+        while at < end:
+            kind, key_octets, size = HEADER.unpack_from(data, at)
+            at += HEADER.size
+            if at + size > end:
+                raise BatchDamagedError(f"a change of {size} octets is cut off at {at}")
+            yield _change(kind, int.from_bytes(key_octets, "big"), data[at : at + size])
+            at += size
+    except (struct.error, UnicodeDecodeError) as error:  # cut off, or no text where there should be one
         raise BatchDamagedError(f"a batch is not what this version writes: {error}") from error
 
 

@@ -41,6 +41,9 @@ class FailoverType(IntEnum):
     CONTACT = 35
 
 
+TYPES = {int(each): each for each in FailoverType}
+
+
 class FailoverMessage(NamedTuple):
     """One message. `options` are its octets behind the header; `sent_time` is in UTC seconds, 0 until it is sent."""
 
@@ -68,10 +71,9 @@ def read_failover_message(data: bytes) -> FailoverMessage:
     if len(data) < HEADER.size:
         raise WireError("a message is shorter than its header")
     type_, transaction_id, sent = HEADER.unpack_from(data)
-    try:
-        known = FailoverType(type_)
-    except ValueError:
-        raise WireError(f"message type {type_} is not one of failover") from None
+    known = TYPES.get(type_)
+    if known is None:
+        raise WireError(f"message type {type_} is not one of failover")
     return FailoverMessage(known, int.from_bytes(transaction_id, "big"), data[HEADER.size :], sent + EPOCH)
 
 
