@@ -9,7 +9,7 @@ SEEDS ?= 1000
 FIRST ?= 0
 JOBS ?= $(shell nproc 2>/dev/null || echo 1)
 
-.PHONY: demo test check sim bench compiled format clean
+.PHONY: demo test check sim bench compiled test-compiled format clean
 
 demo: $(READY)            ## a server, clients through a relay, and a kill -9: what was promised is what was seen
 	@$(BIN)/tandem demo
@@ -18,13 +18,14 @@ test: $(READY)            ## everything: check, the whole fuzz, and what needs r
 	@$(BIN)/ruff format --check src tests packaging bench
 	@$(BIN)/ruff check src tests packaging bench
 	@$(BIN)/mypy
-	@TANDEM_FUZZ=full $(BIN)/pytest -n 6 --dist worksteal
+	@TANDEM_FUZZ=full $(BIN)/pytest -n 6 --dist worksteal -m "not speed"
+	@$(BIN)/pytest -m speed
 
 check: $(READY)           ## the fast loop, about a minute: format, lint, types, tests
 	@$(BIN)/ruff format --check src tests packaging bench
 	@$(BIN)/ruff check src tests packaging bench
 	@$(BIN)/mypy
-	@$(BIN)/pytest -n auto -m "not system"
+	@$(BIN)/pytest -n auto -m "not system and not speed"
 
 bench: $(COMPILED) .venv/bench     ## Tandem beside Kea, as root: five minutes; FULL=1 everything, about an hour
 	@xargs -a bench/packages.txt dpkg -s >/dev/null 2>&1 || { apt-get update -q && \
@@ -61,6 +62,9 @@ $(COMPILED): $(READY) $(SOURCES)
 		--no-deps --no-build-isolation .
 	@.venv-compiled/bin/tandem --version
 	@touch $@
+
+test-compiled: $(COMPILED)    ## the tests, but those that need root, on the compiled build
+	@.venv-compiled/bin/pytest -n auto -m "not system and not interpreted and not speed" -o pythonpath="tests ."
 
 clean:                    ## remove all that was set up
 	@rm -rf .venv .venv-compiled .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

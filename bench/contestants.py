@@ -54,13 +54,20 @@ class Running:
 
 @contextlib.contextmanager
 def running(
-    field: Field, contestant: Contestant, pair: bool, folders: tuple[Path, Path], partner: str = STRAIGHT
+    field: Field,
+    contestant: Contestant,
+    pair: bool,
+    folders: tuple[Path, Path],
+    partner: str = STRAIGHT,
+    valid_s: int = VALID_S,
 ) -> Iterator[Running]:
     """Start a contestant on leases that may lie in its folders already, and end it."""
-    start = _start_tandem if contestant.program else _start_kea
     server = Running([], folders)
     try:
-        start(field, contestant, pair, server, partner)
+        if contestant.program:
+            _start_tandem(field, contestant, pair, server, partner, valid_s)
+        else:
+            _start_kea(field, contestant, pair, server)
         yield server
     finally:
         for host in field.servers:
@@ -78,7 +85,7 @@ def _ready(field: Field, server: Running) -> None:
 # -- Tandem
 
 
-def tandem_file(pair: bool, folders: tuple[Path, Path], partner: str) -> str:
+def tandem_file(pair: bool, folders: tuple[Path, Path], partner: str, valid_s: int) -> str:
     """Give the file that a user would write for one server, or for a pair."""
     servers = [("a", "fd00:99::1", folders[0]), ("b", partner, folders[1])][: 1 + pair]
     lines = [
@@ -86,8 +93,8 @@ def tandem_file(pair: bool, folders: tuple[Path, Path], partner: str) -> str:
         for name, address, folder in servers
     ]
     lines.append(
-        f"[lifetimes]\npreferred-lifetime = {VALID_S * 3 // 4}\nvalid-lifetime = {VALID_S}\n"
-        f"renew-timer = {VALID_S // 4}\nrebind-timer = {VALID_S // 2}\n\n"
+        f"[lifetimes]\npreferred-lifetime = {valid_s * 3 // 4}\nvalid-lifetime = {valid_s}\n"
+        f"renew-timer = {valid_s // 4}\nrebind-timer = {valid_s // 2}\n\n"
         f"[options]\ndns-servers = {json.dumps(DNS_SERVERS)}\n"
     )
     if pair:
@@ -100,11 +107,13 @@ def tandem_file(pair: bool, folders: tuple[Path, Path], partner: str) -> str:
     return "\n".join(lines)
 
 
-def _start_tandem(field: Field, contestant: Contestant, pair: bool, server: Running, partner: str) -> None:
+def _start_tandem(
+    field: Field, contestant: Contestant, pair: bool, server: Running, partner: str, valid_s: int
+) -> None:
     for number, folder in enumerate(server.folders[: 1 + pair]):
         file = folder / "tandem.toml"
         # Who dials may have to go another way than straight to its partner.
-        file.write_text(tandem_file(pair, server.folders, partner if number == 0 else STRAIGHT))
+        file.write_text(tandem_file(pair, server.folders, partner if number == 0 else STRAIGHT, valid_s))
         argv = [contestant.program, "serve", str(file), "--server", "ab"[number]]
         server.processes.append(field.start(field.servers[number], argv, folder / "server.log"))
     if pair:
@@ -184,8 +193,7 @@ def _kea_ha(contestant: Contestant, number: int) -> dict[str, Any]:
     return ha
 
 
-def _start_kea(field: Field, contestant: Contestant, pair: bool, server: Running, partner: str) -> None:
-    del partner
+def _start_kea(field: Field, contestant: Contestant, pair: bool, server: Running) -> None:
     agents = []
     for number, folder in enumerate(server.folders[: 1 + pair], 1):
         host, places = field.servers[number - 1], {"KEA_PIDFILE_DIR": folder, "KEA_LOCKFILE_DIR": folder}

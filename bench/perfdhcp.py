@@ -12,7 +12,7 @@ from bench.field import CLIENT_CPU, LAN, Field
 
 CLIENTS = 10_000_000
 """Clients are drawn from so many, so that nearly all are new."""
-KINDS = {"na": (), "pd": ("-e", "prefix-only"), "napd": ("-e", "address-and-prefix"), "renew": ()}
+KINDS = {"na": (), "pd": ("-e", "prefix-only"), "napd": ("-e", "address-and-prefix"), "renew": (), "mixed": ()}
 EXCHANGES = {"advertise": "SOLICIT-ADVERTISE", "reply": "REQUEST-REPLY", "renew": "RENEW-REPLY"}
 FULL_OFFER = 0.97
 """Of the rate that was asked for, what must really have been offered."""
@@ -47,8 +47,13 @@ class Run(NamedTuple):
 
 
 def load(field: Field, kind: str, rate: int, seconds: int, timed: bool = False) -> Run:
-    """Have so many new clients a second get a lease; with the kind `renew`, as many renewals beside."""
-    renewals = ("-f", str(rate)) if kind == "renew" else ()
+    """Have so many new clients a second get a lease; with `renew`, as many renewals beside.
+
+    With `mixed` there are a quarter as many renewals and as many releases.
+    """
+    renewals: tuple[str, ...] = ("-f", str(rate)) if kind == "renew" else ()
+    if kind == "mixed":
+        renewals = ("-f", str(rate // 4), "-F", str(rate // 4))
     times = ("-x", "t") if timed else ()
     argv = ["perfdhcp", "-6", "-l", LAN, "-r", str(rate), "-R", str(CLIENTS), "-p", str(seconds), "-W", "1000000"]
     argv += ["-d", "1", *KINDS[kind], *renewals, *times, "all"]

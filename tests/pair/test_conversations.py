@@ -42,6 +42,7 @@ def test_every_cell_of_figure_4_has_a_script(monkeypatch: pytest.MonkeyPatch) ->
     assert [(mine, theirs) for mine, row in rows.items() for theirs in row if theirs not in row.used] == []
 
 
+@pytest.mark.interpreted
 def test_every_row_of_the_state_tables_has_a_script(monkeypatch: pytest.MonkeyPatch) -> None:
     when, on = Recorder(states.WHEN_PARTNER_IS), Recorder(states.ON)
     monkeypatch.setattr(states, "WHEN_PARTNER_IS", when)

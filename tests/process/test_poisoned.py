@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pytest
+
 from process.server import WITHIN_S, get_leases, until
 from system.wrapped import WrappedServer
 from tandem.admin.demo_pair import Link
@@ -27,6 +29,7 @@ main()
 """A server with a defect in its engine: the assertion that stops it is raised where one of ours would be."""
 
 
+@pytest.mark.interpreted
 def test_a_datagram_that_stops_the_server_does_so_once(tmp_path: Path) -> None:
     program = tmp_path / "defective.py"
     program.write_text(DEFECTIVE)

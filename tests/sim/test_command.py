@@ -52,6 +52,7 @@ def test_one_world_is_shown() -> None:
     assert "nothing failed" in said
 
 
+@pytest.mark.interpreted
 @pytest.mark.usefixtures("breaks_the_mclt")
 def test_what_fails_is_shrunk_shown_and_saved(tmp_path: Path) -> None:
     seed = next(seed for seed in range(50) if live(draw(seed)).kind == "beyond the MCLT")
@@ -67,6 +68,7 @@ def test_what_fails_is_shrunk_shown_and_saved(tmp_path: Path) -> None:
     assert "1 s beyond what RFC 8156 4.4 allows" in said
 
 
+@pytest.mark.interpreted
 @pytest.mark.usefixtures("breaks_the_mclt")
 def test_it_stops_at_the_first_that_fails() -> None:
     code, said = sim("--seeds", "50", "--stop", "--json")

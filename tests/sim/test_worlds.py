@@ -21,6 +21,8 @@ FIRST = int(os.environ.get("TANDEM_FIRST_SEED", "0"))
 FRESH = range(FIRST, FIRST + int(os.environ.get("TANDEM_SEEDS", "20")))
 PER_TEST = 10
 HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+COMPILED = ROOT / ".venv-compiled" / "ready"
 LINES = [line for line in (HERE / "seeds.txt").read_text().splitlines() if line and not line.startswith("#")]
 FAILED_ONCE = [line.split()[0] for line in LINES]
 DIGEST = """
@@ -72,6 +74,26 @@ def test_a_seed_is_one_world_in_every_process() -> None:
         command = [sys.executable, "-c", DIGEST, "7"]
         found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         assert found.stdout.strip() == here
+
+
+def is_compiled_as_it_is() -> bool:
+    """Say whether there is a compiled build of the source as it is now."""
+    if not COMPILED.exists():
+        return False
+    written = max(file.stat().st_mtime for file in (ROOT / "src").rglob("*.py"))
+    return COMPILED.stat().st_mtime >= written
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_seed_is_one_world_in_the_compiled_build(seed: int) -> None:
+    if not is_compiled_as_it_is():
+        assert os.environ.get("TANDEM_REQUIRE_SYSTEM") != "1", "`make compiled` did not come first"
+        pytest.skip("`make compiled` makes the build that this is about")
+    here = hashlib.sha256("".join(trace_of(draw(seed))).encode()).hexdigest()
+    script = "import tandem; assert tandem.is_compiled()\n" + DIGEST
+    command = [str(COMPILED.with_name("bin") / "python"), "-c", script, str(seed)]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert found.stdout.strip() == here, found.stderr
 
 
 @pytest.mark.parametrize("seed", range(20))

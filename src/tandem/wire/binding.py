@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from struct import Struct
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from tandem.wire import failover_options as fo
 from tandem.wire.failover_options import ClientData, FailoverStatus, from_wire, to_wire
@@ -35,19 +35,19 @@ GIVEN_BACK_OCTETS_MAX = 16_000
 class RejectedUpdate(WireError):
     """All of an update is to be rejected, with this status; the message says why."""
 
-    code: FailoverStatus
+    code: ClassVar[FailoverStatus]
 
 
 class MissingInformation(RejectedUpdate):
     """It says too little to be processed (RFC 8156 7.5.3)."""
 
-    code = FailoverStatus.MISSING_BINDING_INFORMATION
+    code: ClassVar[FailoverStatus] = FailoverStatus.MISSING_BINDING_INFORMATION
 
 
 class AnotherVpn(RejectedUpdate):
     """It is about another VPN than the global one, the only one here (RFC 8156 7.4, 7.6)."""
 
-    code = FailoverStatus.CONFIGURATION_CONFLICT
+    code: ClassVar[FailoverStatus] = FailoverStatus.CONFIGURATION_CONFLICT
 
     def __init__(self) -> None:
         super().__init__("this server serves no VPN but the global one, without OPTION_VSS")
