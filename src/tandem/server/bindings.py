@@ -113,6 +113,8 @@ def extend(allocator: Allocator, client: Client, ia: Ia, taken: set[int], may_cr
     resumes = not held and allocator.may_resume(client, ia, taken)
     if not held and not resumes and _is_left_to_partner(allocator, client, ia):
         return Decision(ia, [], reason="nothing is known of it here, but the partner may know it", left_to_partner=True)
+    if not held and not may_create and not resumes and _may_be_adopted(allocator, client, ia):
+        return Decision(ia, [], reason="the partner may have taken it over", left_to_partner=True)
     if not held and not may_create and not resumes:
         off_link = _gone(client, (key for key in ia.asked if not _fits_link(client, key)))
         status = StatusCode.SUCCESS if off_link else StatusCode.NO_BINDING
@@ -203,6 +205,15 @@ def _may_be_partners(allocator: Allocator, client: Client, key: int) -> bool:
     if lease is not None and lease.duid == client.duid and lease.status in ENDED:
         return True
     return share.may_be_partners(key, lease)
+
+
+def _may_be_adopted(allocator: Allocator, client: Client, ia: Ia) -> bool:
+    """Say whether the partner may have taken over what is ours and free here, as `adopt` does, out of our hearing."""
+    share = client.rules.share
+    if share is None or share.unsent_since is None or share.alone_since is not None:
+        return False
+    named = [key for key in ia.asked if key >> 8 and _fits_link(client, key)]
+    return any(share.owner(key, allocator.lease(key)) is share.role for key in named)
 
 
 def _fits_link(client: Client, key: int) -> bool:
