@@ -69,6 +69,10 @@ class Clock:
         """Give how far it is ahead of true time."""
         return self._agenda.now * self._drift + self.offset_s
 
+    def discipline(self) -> None:
+        """Take out what the drift has come to; in a world that lasts for days it would be too much for partners."""
+        self.offset_s -= self._agenda.now * self._drift
+
     def utc(self) -> int:
         """Give what it says."""
         return int(START_UTC + self._agenda.now + self.error_s())

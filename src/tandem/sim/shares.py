@@ -47,7 +47,7 @@ class Shares:
         if lease.status == ACTIVE and lease.owes_partner and not is_same:
             self._given_anew(host, pair, lease, was)
         if lease.status == BindingStatus.EXPIRED and was is not None and lease.owes_partner:
-            self._ended(host, was)
+            self._ended(host, was, lease)
         if lease.status in AVAILABLE and was is not None and was.status not in AVAILABLE:
             self._freed(host, pair, lease, was)
 
@@ -105,9 +105,9 @@ class Shares:
         """
         return (lease.duid, lease.key) in self._holdings.ever
 
-    def _ended(self, host: Host, was: Lease) -> None:
-        """See that a server ends no lease before the end that it has on record."""
-        early_s = was.state_expiration_time - host.clock.utc()
+    def _ended(self, host: Host, was: Lease, lease: Lease) -> None:
+        """See that a server ends no lease before the end that it has on record, by its clock when it did so."""
+        early_s = was.state_expiration_time - lease.start_time_of_state
         if was.status == ACTIVE and early_s > 0:
             self._scene.broken("ended early", f"{host.name} ends {show_key(was.key)} {early_s} s before its end")
 

@@ -136,6 +136,7 @@ class Story:
             if world.version and host.settings is not world.settings(host, world.version):
                 world.reload(host, world.version)
             host.well_since = world.agenda.now
+            host.clock.discipline()
         self._all_come()
 
     def _all_come(self) -> None:
@@ -195,7 +196,9 @@ class Story:
         """Give who reaches a server on a link and lacks what that has, with what it has."""
         found: dict[tuple[Resident, Ia], list[int]] = {}
         for resident in self._scene.residents:
-            if resident.link == link.number and not self.world.is_deaf(host, resident):
+            # Who renews at a server that it does not reach asks nobody else before T2.
+            is_busy = resident.subscriber.asks is MessageType.RENEW
+            if resident.link == link.number and not is_busy and not self.world.is_deaf(host, resident):
                 for ia in resident.subscriber.missing(self.world.agenda.now):
                     room = [key for key in self._room(host, link) if ia_code_of(key) == ia[0]]
                     found.update({(resident, ia): room} if room else {})

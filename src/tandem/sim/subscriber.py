@@ -169,6 +169,11 @@ class Subscriber:
 
     # -- what it says
 
+    @property
+    def asks(self) -> MessageType | None:
+        """What it waits for an answer to, None if to nothing."""
+        return None if self.question is None else MessageType(self.question.message.type)
+
     def act(self, now: float) -> Message | None:
         """Give what is to be sent now, if it is time for anything."""
         message = self._next(now) if self.is_on and now >= self.due else None
