@@ -175,6 +175,14 @@ class Machine:
         if state is State.RECOVER_WAIT and not self.record.wait_until:  # 8.6.2
             self._enter(now, State.RECOVER_DONE, "neither server ever gave out a lease beside a partner")
 
+    def _may_have_served(self, record: Record) -> bool:
+        """Say whether this server may have given out leases beside its partner, whatever it remembers.
+
+        A partner that is past recovering beside it was let go on by this server, which then went on as well.
+        """
+        was_in_step = record.communicated or bool(self.partner_flags & ServerFlags.COMMUNICATED)
+        return was_in_step or record.partner_state is State.COMMUNICATIONS_INTERRUPTED
+
     def _with_waits(self, record: Record, now: Moment) -> Record:
         match record.state:
             case State.NORMAL:
@@ -183,7 +191,7 @@ class Machine:
                 return replace(record, partner_down_time=now.utc)
             case State.COMMUNICATIONS_INTERRUPTED if self.relationship.auto_partner_down_s is not None:
                 return replace(record, wait_until=now.utc + self.relationship.auto_partner_down_s)
-            case State.RECOVER_WAIT if record.communicated or self.partner_flags & ServerFlags.COMMUNICATED:
+            case State.RECOVER_WAIT if self._may_have_served(record):
                 # 8.6.2: until nothing can be in use any more that was promised here and forgotten.
                 return replace(record, wait_until=(self.last_operation or now.utc) + record.largest_mclt_s)
             case _:

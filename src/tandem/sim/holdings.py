@@ -30,6 +30,8 @@ class Holdings:
         self._given_up: dict[tuple[int, int], float] = {}
         """When a client last gave a lease up, by its number and the lease."""
         self._declined: set[tuple[int, int]] = set()
+        self._disk_lost: dict[str, float] = {}
+        """When a server last lost its disk."""
         self._released: dict[int, float] = {}
         """When an operator last released a lease."""
         self.ever: set[tuple[bytes, int]] = set()
@@ -82,6 +84,7 @@ class Holdings:
         else's. But a partner that knows of a lease, and of an earlier end, goes by that; and what was promised alone
         may last for longer than anybody waits.
         """
+        self._disk_lost[host.name] = self._scene.agenda.now
         waits_until = self._scene.agenda.now + self._scene.plan.numbers.mclt_s
         for pair in self._scene.pairs_of(host):
             partner = self._scene.partner(host, pair)
@@ -162,6 +165,8 @@ class Holdings:
         why = voids.get(pair.name, "") or self.why_void(pair)
         if (number, hold.key) in self._declined:
             why = "its client once declined it"
+        elif decided <= self._disk_lost.get(host.name, -1e9):
+            why = "only a disk that was lost knew of it"
         elif decided <= self._released.get(hold.key, -1e9):
             why = "the operator released it"
         elif now - self._given_up.get((number, hold.key), -1e9) < CLOSE_S:
