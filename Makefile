@@ -63,8 +63,9 @@ $(COMPILED): $(READY) $(SOURCES)
 	@.venv-compiled/bin/tandem --version
 	@touch $@
 
-test-compiled: $(COMPILED)    ## the tests, but those that need root, on the compiled build
-	@.venv-compiled/bin/pytest -n auto -m "not system and not interpreted and not speed" -o pythonpath="tests ."
+test-compiled: $(COMPILED)    ## what tests the pure core, on the compiled build
+	@.venv-compiled/bin/pytest -n auto -m "not interpreted" -o pythonpath="tests ." tests/fuzz/test_fuzz_partner.py \
+		tests/pair tests/rfc tests/scripts tests/sim/test_worlds.py tests/unit tests/wire
 
 clean:                    ## remove all that was set up
 	@rm -rf .venv .venv-compiled .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
-from socket import AF_INET6, SOCK_DGRAM, socket
+from socket import AF_INET6, MSG_PEEK, SOCK_DGRAM, socket
 
 import pytest
 
@@ -32,11 +32,22 @@ def test_the_kernel_says_when_a_datagram_came(monkeypatch: pytest.MonkeyPatch) -
         doors.listen([("::1", 0)])
         ((door, listening),) = opened.items()
         listening.setblocking(True)
-        sent_s = time.time()
-        asking.sendto(SOLICIT, listening.getsockname())
-        listening.recvmsg(0, 0, 2)  # MSG_PEEK: it is there
-        listening.setblocking(False)
-        monkeypatch.setattr(time, "time", lambda: sent_s + 100)
-        (datagram,) = doors.receive(door)
-    assert 90 < datagram.waited_s <= 100
-    assert datagram.local == b"\0" * 15 + b"\1"
+
+        def receive(later_s: float) -> Datagram:
+            asking.sendto(SOLICIT, listening.getsockname())
+            listening.setblocking(True)
+            listening.recvmsg(0, 0, MSG_PEEK)  # it is there
+            listening.setblocking(False)
+            clock_s = time.time() + later_s
+            with monkeypatch.context() as patched:
+                patched.setattr(time, "time", lambda: clock_s)
+                (datagram,) = doors.receive(door)
+            return datagram
+
+        assert receive(1000).waited_s == 0  # a clock that is not the kernel's
+        assert receive(1000).waited_s < 50
+        late = receive(1100)
+        assert 90 < late.waited_s < 150
+        assert receive(1000).waited_s < 50
+        assert receive(-1000).waited_s < 50  # set back
+    assert late.local == b"\0" * 15 + b"\1"
