@@ -232,7 +232,7 @@ class Host:
         if self.node is None:
             return
         if self.pauses:
-            if len(self._inbox) < SOCKET_EVENTS_MAX or isinstance(event, PartnerOctets):
+            if len(self._inbox) < SOCKET_EVENTS_MAX or not isinstance(event, Datagram):
                 self._inbox.append((self._agenda.now, event))
             return
         if isinstance(event, PartnerOctets):

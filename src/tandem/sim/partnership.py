@@ -7,6 +7,7 @@ from typing import Any
 
 from tandem.effects.events import PartnerOctets
 from tandem.failover.states import State
+from tandem.failover.updates import RETRY_LAST_S
 from tandem.lease.change import Change, Put
 from tandem.lease.lease import CONTENT_AT, TIMED, BindingStatus, show_key, unpack
 from tandem.sim.explore import why_not_beside
@@ -166,8 +167,9 @@ class Partnership:
         for key in keys:
             at = host.name, key
             self._repeats[at] = self._repeats.get(at, 0) + 1
-            if self._repeats[at] > REPEATS_MAX:
-                self._scene.broken("storm", f"{host.name} tells {show_key(key)} for the {REPEATS_MAX}th time")
+            # What the partner may refuse for a day (RFC 8156 7.5.4, time(1)) is tried again all day long, but slowly.
+            if self._repeats[at] > REPEATS_MAX + self._scene.agenda.now / RETRY_LAST_S:
+                self._scene.broken("storm", f"{host.name} tells {show_key(key)} for the {self._repeats[at]}th time")
         unanswered = self._unanswered.setdefault((stream, host.name), {})
         unanswered[message.transaction_id] = Told(
             update,
