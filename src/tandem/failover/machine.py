@@ -12,6 +12,7 @@ from tandem.effects.now import Moment
 from tandem.effects.rules import Rules, Serve
 from tandem.effects.settings import Relationship
 from tandem.failover.record import Record
+from tandem.failover.session import SKEW_MAX_S
 from tandem.failover.states import BEHAVIOUR, CUT, ON, Happening, State, served, settle
 from tandem.lease.pool import Holes
 from tandem.lease.share import Share
@@ -178,10 +179,12 @@ class Machine:
     def _may_have_served(self, record: Record) -> bool:
         """Say whether this server may have given out leases beside its partner, whatever it remembers.
 
-        A partner that is past recovering beside it was let go on by this server, which then went on as well.
+        A partner that was past recovering before this server began to was let go on by it, and it went on as well.
         """
         was_in_step = record.communicated or bool(self.partner_flags & ServerFlags.COMMUNICATED)
-        return was_in_step or record.partner_state is State.COMMUNICATIONS_INTERRUPTED
+        is_past = record.partner_state is State.COMMUNICATIONS_INTERRUPTED
+        since_utc = record.partner_start_time_of_state
+        return was_in_step or (is_past and since_utc + SKEW_MAX_S < self.record.start_time_of_state)
 
     def _with_waits(self, record: Record, now: Moment) -> Record:
         match record.state:
