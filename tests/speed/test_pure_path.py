@@ -17,7 +17,7 @@ from tandem.sim.client import SimClient
 from tandem.wire.message import Message, read_message
 
 HEADER = Struct("!HH")
-COSTS = {"solicit": 14.0, "request": 18.5, "renew": 19.5}
+COSTS = {"solicit": 14.0, "request": 19.5, "renew": 21.0}
 """How many times the reference each message takes."""
 TOLERATED = 1.25
 ROUNDS = 12
