@@ -65,7 +65,7 @@ $(COMPILED): $(READY) $(SOURCES)
 
 test-compiled: $(COMPILED)    ## what tests the pure core, on the compiled build
 	@.venv-compiled/bin/pytest -n auto -m "not interpreted" -o pythonpath="tests ." tests/fuzz/test_fuzz_partner.py \
-		tests/pair tests/rfc tests/scripts tests/sim/test_worlds.py
+		tests/pair tests/rfc tests/scripts tests/sim/test_worlds.py tests/unit tests/wire
 
 clean:                    ## remove all that was set up
 	@rm -rf .venv .venv-compiled .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

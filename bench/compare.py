@@ -22,15 +22,15 @@ from typing import Any
 from rich.console import Console
 
 from bench import measure, report
-from bench.contestants import Contestant, running
+from bench.contestants import Contestant
 from bench.field import Field, field
 from bench.perfdhcp import load, sync_ms
 
-PLAIN = Contestant("Tandem", ".venv/bin/tandem")
-COMPILED = Contestant("Tandem, compiled", ".venv-compiled/bin/tandem")
-KEA = Contestant("Kea")
-KEA_QUIET = Contestant("Kea, log WARN", log="WARN")
-KEA_THREADS = Contestant("Kea, 2 threads", threads=2)
+PLAIN = Contestant(report.PLAIN, ".venv/bin/tandem")
+COMPILED = Contestant(report.COMPILED, ".venv-compiled/bin/tandem")
+KEA = Contestant(report.KEA)
+KEA_QUIET = Contestant(report.KEA_QUIET, log="WARN")
+KEA_THREADS = Contestant(report.KEA_THREADS, threads=2)
 TANDEMS = (PLAIN, COMPILED)
 START_ALONE, START_PAIR, START_KEA_PAIR = 4000, 2000, 500
 FAR_MS = 50
@@ -137,9 +137,7 @@ class Comparison:
                     self.say(f"{each.name} with {leases:,} leases: {used_us} us for an exchange at {HELD_RATE}/s")
 
     def _work_with(self, contestant: Contestant, leases: int) -> float:
-        folders = (self.place.folder(self._name()), self.place.folder(self._name()))
-        measure.prepare(contestant, leases, folders[0])
-        with running(self.place, contestant, False, folders) as server:
+        with measure.fresh(self.place, contestant, False, self._name(), leases) as server:
             load(self.place, "na", HELD_RATE, 2)
             _, used_us, _ = measure.step(self.place, server, "na", HELD_RATE, measure.CONFIRM_S)
         return round(used_us, 1)

@@ -49,10 +49,11 @@ class Loaded(NamedTuple):
 
 
 @contextlib.contextmanager
-def fresh(field: Field, contestant: Contestant, pair: bool, name: str) -> Iterator[Running]:
-    """Run a contestant that knows no leases."""
+def fresh(field: Field, contestant: Contestant, pair: bool, name: str, leases: int = 0) -> Iterator[Running]:
+    """Run a contestant in folders of its own, the primary with so many leases on disk."""
     folders = (field.folder(f"{name}-1"), field.folder(f"{name}-2"))
     try:
+        prepare(contestant, leases, folders[0])
         with running(field, contestant, pair, folders) as server:
             yield server
     finally:
@@ -78,12 +79,12 @@ def highest_rate(field: Field, server: Running, kind: str, start: int) -> Highes
     limits: list[bool] = []
     while not high or not low or high / low > WIDTH_MAX:
         run, _, _ = step(field, server, kind, rate, STEP_S)
-        if run.lost <= LOST_MAX and not _is_cut(run):
+        if run.lost <= LOST_MAX and run.is_fully_offered:
             low = rate
             rate = (low + high) // 2 if high else rate * 2
         else:
             high = rate
-            limits.append(run.is_generator_at_its_limit)
+            limits.append(run.is_generator_busy or not run.is_fully_offered)
             rate = (low + high) // 2 if low else rate // 2
         assert rate > 10, "it sustains no rate at all"
     rate = low
@@ -92,11 +93,6 @@ def highest_rate(field: Field, server: Running, kind: str, start: int) -> Highes
         if run.lost <= LOST_MAX or rate < start // 20:
             return Highest(rate, all(limits), round(primary_us, 1), round(servers_us, 1))
         rate = int(rate * STEP_DOWN)
-
-
-def _is_cut(run: Run) -> bool:
-    """Say whether the generator offered less than it should."""
-    return run.begun < 0.97 * run.rate * run.seconds
 
 
 def memory_and_start(field: Field, contestant: Contestant, leases: int, name: str) -> Loaded:

@@ -180,11 +180,13 @@ class Machine:
         """Say whether this server may have given out leases beside its partner, whatever it remembers.
 
         A partner that was past recovering before this server began to was let go on by it, and it went on as well.
+        `record` is about to take the place of the one that says since when this server recovers.
         """
         was_in_step = record.communicated or bool(self.partner_flags & ServerFlags.COMMUNICATED)
         is_past = record.partner_state is State.COMMUNICATIONS_INTERRUPTED
         since_utc = record.partner_start_time_of_state
-        return was_in_step or (is_past and since_utc + SKEW_MAX_S < self.record.start_time_of_state)
+        recovers_since_utc = self.record.start_time_of_state
+        return was_in_step or (is_past and since_utc + SKEW_MAX_S < recovers_since_utc)
 
     def _with_waits(self, record: Record, now: Moment) -> Record:
         match record.state:

@@ -232,7 +232,8 @@ class Updates:
         sent = unpack(key, record)
         if lease.status == sent.status == BindingStatus.ACTIVE and lease.duid == sent.duid:
             after = lease._replace(acked_partner_lifetime=believed(sent, partner_lifetime_sent))
-            effects.commit.append(self._table.put(after))
+            if after != lease:
+                effects.commit.append(self._table.put(after))
         if lease.owes_partner:
             self._pending[key] = None
 

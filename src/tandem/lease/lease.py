@@ -24,7 +24,7 @@ FIXED_OCTETS = FIXED.size
 FRONT = Struct("!?IB")
 """What the partner's answers change: owes-partner, the acked-partner-lifetime, and maybe the status."""
 OWING = b"\1"
-"""What a record begins with if the partner is yet to acknowledge it, and with nothing else."""
+"""The first octet of a record that the partner is yet to acknowledge."""
 CONTENT_AT = 5
 """Where a record begins to say what a partner is told; in front of it is what the partner's answers change."""
 STATUS_AT = 5

@@ -101,22 +101,17 @@ class LeaseTable:
     def change(self, lease: Lease) -> Put:
         """Put what happened to a lease here; the partner, if it is shared with one, is to be told."""
         record = lease.pack()
-        if self._territories and self.relationship_of(lease.key) is not None:
+        if self.relationship_of(lease.key) is not None:
             record = OWING + record[1:]
-        self._set(lease.key, record)
-        return Put(lease.key, record)
+        return self._set(lease.key, record)
 
     def put(self, lease: Lease) -> Put:
         """Take over a lease's new content and give the change that makes it durable."""
-        record = lease.pack()
-        self._set(lease.key, record)
-        return Put(lease.key, record)
+        return self._set(lease.key, lease.pack())
 
     def settle(self, key: int, status: int, acked_partner_lifetime: int) -> Put:
         """Take over that the partner acknowledged all that is on record of a lease, and what follows from that."""
-        record = settled_record(self._records[key], status, acked_partner_lifetime)
-        self._set(key, record)
-        return Put(key, record)
+        return self._set(key, settled_record(self._records[key], status, acked_partner_lifetime))
 
     def load(self, change: Put) -> None:
         """Take over a change that is durable already."""
@@ -240,7 +235,7 @@ class LeaseTable:
     def _start_time_of_state(self, key: int) -> int:
         return unpack(key, self._records[key]).start_time_of_state
 
-    def _set(self, key: int, record: bytes) -> None:
+    def _set(self, key: int, record: bytes) -> Put:
         before = self._records.get(key)
         self._records[key] = record
         status, duid = record[STATUS_AT], duid_of(record)
@@ -264,6 +259,7 @@ class LeaseTable:
             if (ended_at is None or ends_at < ended_at) and ends_at != FOREVER:
                 self._deadlines.add(key, ends_at)
         self.newest_time = max(self.newest_time, client_last_transaction_time_of(record))
+        return Put(key, record)
 
     def _owe(self, key: int, owes: bool) -> None:
         relationship = self.relationship_of(key)

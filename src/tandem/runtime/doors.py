@@ -28,6 +28,7 @@ PKTINFO = struct.Struct("@16sI")
 TIMESTAMP = struct.Struct("@ll")
 SO_TIMESTAMPNS = 35  # <asm-generic/socket.h>; the socket module does not name it
 ANCILLARY_MAX = socket.CMSG_SPACE(PKTINFO.size) + socket.CMSG_SPACE(TIMESTAMP.size)
+PROBE_S = 1.0
 UNSPECIFIED = bytes(16)
 RTMGRP_LINK = 0x1
 RTMGRP_IPV6_IFADDR = 0x100
@@ -59,9 +60,7 @@ class Doors:
         self._doors: dict[int, Door] = {}
         self._last = 0
         self._complaints: set[str] = set()
-        self._usual_s: float | None = None
-        """How old the newest datagram seemed when a door was last emptied: for a process whose clock is not the
-        kernel's, as under libfaketime, that is how far they are apart."""
+        self._apart_s = _clocks_apart_s()
 
     def listen(self, endpoints: Iterable[tuple[str, int]]) -> None:
         """Open a door for each address and port. OSError if one cannot be."""
@@ -97,8 +96,7 @@ class Doors:
             return []
         taken: list[Datagram] = []
         receive, interface = door.socket.recvmsg, door.interface
-        now_s, usual_s = time.time(), self._usual_s
-        least_s: float | None = None
+        now_s = time.time() - self._apart_s
         try:
             while len(taken) < BATCH_MAX:
                 data, ancillary, _, peer = receive(DATAGRAM_MAX, ANCILLARY_MAX)
@@ -107,14 +105,10 @@ class Doors:
                     if level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO:
                         local, index = PKTINFO.unpack(body)
                     elif level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
-                        seconds, nanoseconds = TIMESTAMP.unpack(body)
-                        came_s = seconds + nanoseconds / 1e9
-                lay_s = now_s - came_s
-                least_s = lay_s if least_s is None else min(least_s, lay_s)
-                waited_s = 0.0 if usual_s is None else lay_s - usual_s
-                taken.append(Datagram(data, peer[0], peer[1], interface or index, number, local, waited_s))
+                        came_s = _stamp_s(body)
+                taken.append(Datagram(data, peer[0], peer[1], interface or index, number, local, now_s - came_s))
         except BlockingIOError:
-            self._usual_s = self._usual_s if least_s is None else least_s
+            pass
         except OSError as error:  # the interface went away, or an earlier answer was refused by its host
             self._failed(f"{door.name}: receiving failed: {error.strerror}")
         return taken
@@ -182,6 +176,29 @@ def _bind(host: str, port: int, interface: str | None) -> socket.socket:
         opened.close()
         raise
     return opened
+
+
+def _clocks_apart_s() -> float:
+    """Measure how far this process's clock is ahead of the one that the kernel stamps datagrams by.
+
+    They are the same but under libfaketime. 0 if there is no loopback to measure it by.
+    """
+    with contextlib.closing(socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        probe.settimeout(PROBE_S)
+        try:
+            probe.bind(("::1", 0))
+            probe.sendto(b"", probe.getsockname())
+            _, ancillary, _, _ = probe.recvmsg(0, ANCILLARY_MAX)
+        except OSError:
+            return 0.0
+        return time.time() - _stamp_s(ancillary[0][2])
+
+
+def _stamp_s(stamp: bytes) -> float:
+    """Read a SO_TIMESTAMPNS control message: UTC seconds."""
+    seconds, nanoseconds = TIMESTAMP.unpack(stamp)
+    return float(seconds + nanoseconds / 1e9)
 
 
 def _widen(opened: socket.socket) -> None:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TextIO
 
 from tandem.effects.effects import Note
-from tandem.lease.lease import BindingStatus, address_of
+from tandem.lease.lease import BindingStatus, show_key
 from tandem.server.bindings import Decision
 from tandem.wire.message import MessageType
-from tandem.wire.received import ADDRESS_LENGTH, Relay
+from tandem.wire.received import Relay
 from tandem.wire.text import show_address, show_octets
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
@@ -90,7 +89,7 @@ def _show_decisions(shown: dict[str, Any], decisions: Iterable[Decision]) -> Non
             preferred_s, valid_s, _, _ = lifetimes
             lease = {
                 "iaid": iaid,
-                "lease": _show_key(key),
+                "lease": show_key(key),
                 "preferred": preferred_s,
                 "valid": valid_s,
                 "reason": reason,
@@ -108,15 +107,8 @@ def _show_relays(shown: dict[str, Any], relays: list[Relay]) -> None:
         shown["client"] = show_address(relays[-1].peer_address)
 
 
-def _show_key(key: int) -> str:
-    """Show a lease as `show_key` does; by way of the C library, since each answer is a line."""
-    length = key & 0xFF
-    address = socket.inet_ntop(socket.AF_INET6, address_of(key))
-    return address if length == ADDRESS_LENGTH else f"{address}/{length}"
-
-
 def _show_given_up(shown: dict[str, Any], keys: Iterable[int]) -> None:
-    shown["leases"] = ",".join(map(_show_key, keys))
+    shown["leases"] = ",".join(map(show_key, keys))
 
 
 def _under(name: str, show: Callable[[Any], Any]) -> Callable[[dict[str, Any], Any], None]:
@@ -129,7 +121,7 @@ def _under(name: str, show: Callable[[Any], Any]) -> Callable[[dict[str, Any], A
 SHOWN: dict[str, Callable[[dict[str, Any], Any], None]] = {
     "type": _under("type", _show_type),
     "reply": _under("reply", _show_type),
-    "key": _under("key", _show_key),
+    "key": _under("key", show_key),
     "transaction_id": _under("transaction-id", bytes.hex),
     "decisions": _show_decisions,
     "given_up": _show_given_up,

@@ -113,9 +113,9 @@ def extend(allocator: Allocator, client: Client, ia: Ia, taken: set[int], may_cr
     resumes = not held and allocator.may_resume(client, ia, taken)
     if not held and not resumes and _is_left_to_partner(allocator, client, ia):
         return Decision(ia, [], reason="nothing is known of it here, but the partner may know it", left_to_partner=True)
-    if not held and not may_create and not resumes and _may_be_adopted(allocator, client, ia):
-        return Decision(ia, [], reason="the partner may have taken it over", left_to_partner=True)
     if not held and not may_create and not resumes:
+        if _may_be_adopted(allocator, client, ia):
+            return Decision(ia, [], reason="the partner may have taken it over", left_to_partner=True)
         off_link = _gone(client, (key for key in ia.asked if not _fits_link(client, key)))
         status = StatusCode.SUCCESS if off_link else StatusCode.NO_BINDING
         return Decision(ia, off_link, status, "no binding, and none is made for this message")

@@ -91,7 +91,7 @@ class Engine:
             place = self.places.locate(relays, datagram.interface)
             permitted = rules[place.relationship if place is not None else None]
             if permitted.serve is Serve.ADDRESSED_TO_ME and self._server_id not in data:
-                # Not a word of it is ours to answer. In step with a partner, that is half of all that comes.
+                # It cannot be addressed to this server. In step with a partner, that is most of what a secondary hears.
                 effects.note("dropped", "debug", reason=permitted.reason, peer=datagram.peer)
                 return
             message = read_client_message(data, start, end)

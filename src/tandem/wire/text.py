@@ -6,13 +6,16 @@ import re
 from struct import Struct
 
 GROUPS = Struct("!8H")
+SHOWN_GROUPS = ":".join(["{:x}"] * 8)
 ZEROS = re.compile(r"(?:^|:)0(?::0)+(?=:|$)")
 """Two or more groups of zeros with the colons around them, but the last."""
 
 
 def show_address(address: bytes) -> str:
     """Show 16 octets as an IPv6 address (RFC 5952)."""
-    text = ":".join([f"{group:x}" for group in GROUPS.unpack(address)])
+    text = SHOWN_GROUPS.format(*GROUPS.unpack(address))
+    if "0:0" not in text:  # most addresses, and each line of the log shows one
+        return text
     runs = ZEROS.findall(text)
     if not runs:
         return text
