@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from tandem.effects.effects import Effects
 from tandem.failover.states import State
 from tandem.lease.change import Change, Put
-from tandem.lease.lease import BindingStatus, Lease, show_key, unpack
+from tandem.lease.lease import STATUS_AT, BindingStatus, Lease, show_key, unpack
 from tandem.sim.configuration import is_reserved, prefixes
 from tandem.sim.holdings import Holdings
 from tandem.sim.host import Host
@@ -29,6 +30,14 @@ class Shares:
         self._promises = promises
         self._holdings = holdings
         self._alone_at: dict[tuple[str, str], float] = {}
+        self._ended_utc: dict[tuple[str, int], int] = {}
+        """What a server's clock said when it last decided that a lease is over."""
+
+    def decided(self, host: Host, effects: Effects) -> None:
+        """Note when a server decides that leases are over; it may be a while until that is on disk."""
+        for change in effects.commit:
+            if isinstance(change, Put) and change.record and change.record[STATUS_AT] == BindingStatus.EXPIRED:
+                self._ended_utc[host.name, change.key] = host.clock.utc()
 
     def kept(self, host: Host, change: Change, before: bytes | None) -> None:
         """Look at a change that just became durable."""
@@ -47,7 +56,7 @@ class Shares:
         if lease.status == ACTIVE and lease.owes_partner and not is_same:
             self._given_anew(host, pair, lease, was)
         if lease.status == BindingStatus.EXPIRED and was is not None and lease.owes_partner:
-            self._ended(host, was, lease)
+            self._ended(host, was)
         if lease.status in AVAILABLE and was is not None and was.status not in AVAILABLE:
             self._freed(host, pair, lease, was)
 
@@ -105,9 +114,9 @@ class Shares:
         """
         return (lease.duid, lease.key) in self._holdings.ever
 
-    def _ended(self, host: Host, was: Lease, lease: Lease) -> None:
+    def _ended(self, host: Host, was: Lease) -> None:
         """See that a server ends no lease before the end that it has on record, by its clock when it did so."""
-        early_s = was.state_expiration_time - lease.start_time_of_state
+        early_s = was.state_expiration_time - self._ended_utc[host.name, was.key]
         if was.status == ACTIVE and early_s > 0:
             self._scene.broken("ended early", f"{host.name} ends {show_key(was.key)} {early_s} s before its end")
 

@@ -163,6 +163,7 @@ class World:
                     told = " ".join(f"{key}={each}" for key, each in values.items() if key not in ("duid", "iaid"))
                     self.scene.log(f"{host.name} note {note.event} {told}".rstrip())
         self.promises.decided(host, events, effects)
+        self.shares.decided(host, effects)
 
     def kept(self, host: Host, change: Change, before: bytes | None) -> None:
         """Hear of a change that is durable."""
