@@ -48,7 +48,8 @@ class Partnership:
         """What ended, and the partner of that server knows so, or said so itself."""
         self._bindings: dict[At, int] = {}
         """Counts the bindings that a lease had."""
-        self._repeats: dict[At, int] = {}
+        self._repeats: dict[At, tuple[int, float]] = {}
+        """How often a server told what has not changed since, and from when on."""
         self._settled: dict[At, bytes] = {}
         """What of a lease a partner has acknowledged last."""
         self._states: dict[tuple[str, str], list[tuple[float, State]]] = {}
@@ -108,7 +109,8 @@ class Partnership:
         lease = unpack(change.key, change.record) if change.record else None
         if (before or b"")[CONTENT_AT:] != (change.record or b"")[CONTENT_AT:]:
             partner = self._scene.partner(host, self._scene.pair_of(change.key))
-            self._repeats[at] = self._repeats[partner.name, change.key] = 0
+            self._repeats.pop(at, None)
+            self._repeats.pop((partner.name, change.key), None)
         is_same = was is not None and was.status == ACTIVE and lease is not None and was.duid == lease.duid
         if lease is None or lease.status != ACTIVE or not is_same:
             self.acked.pop(at, None)
@@ -166,10 +168,12 @@ class Partnership:
         keys = [each.key for each in update.leases]
         for key in keys:
             at = host.name, key
-            self._repeats[at] = self._repeats.get(at, 0) + 1
+            now = self._scene.agenda.now
+            times, since = self._repeats.get(at, (0, now))
+            self._repeats[at] = times + 1, since
             # What the partner may refuse for a day (RFC 8156 7.5.4, time(1)) is tried again all day long, but slowly.
-            if self._repeats[at] > REPEATS_MAX + self._scene.agenda.now / RETRY_LAST_S:
-                self._scene.broken("storm", f"{host.name} tells {show_key(key)} for the {self._repeats[at]}th time")
+            if times >= REPEATS_MAX + (now - since) / RETRY_LAST_S:
+                self._scene.broken("storm", f"{host.name} tells {show_key(key)} for the {times + 1}th time")
         unanswered = self._unanswered.setdefault((stream, host.name), {})
         unanswered[message.transaction_id] = Told(
             update,
@@ -258,7 +262,7 @@ class Partnership:
 
     def _forget_old_streams(self, pair: Pair) -> None:
         """Begin anew with a new stream of a pair, so that old ones take no room."""
-        self._repeats = {at: 0 for at in self._repeats if self._scene.pair_of(at[1]) is not pair}
+        self._repeats = {at: told for at, told in self._repeats.items() if self._scene.pair_of(at[1]) is not pair}
         gone = [end for end in self._frames if not end[0].stands and not any(end[0].is_open.values())]
         tables: tuple[dict[tuple[Stream, str], Any], ...]
         tables = self._frames, self._unanswered, self._heard, self._decided, self._asked, self._room
