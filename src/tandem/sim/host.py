@@ -221,6 +221,7 @@ class Host:
         for came_at, event in inbox:
             if isinstance(event, Datagram):
                 event = event._replace(waited_s=self._agenda.now - came_at)
+            self._calls = (self._agenda.now, 0)  # however much has gathered, each of it comes to rest by itself
             self.hand(event)
         if not inbox:
             self._wake_up()

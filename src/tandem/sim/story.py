@@ -21,6 +21,8 @@ CALLS_MAX = 20_000
 """How often nodes may be called while anything goes: a busier world is healed earlier."""
 LOOKS = 40
 POLL_S = 5.0
+ASKED_WITHIN_S = 225.0
+"""For how long everybody may ask before it is seen who has got nothing."""
 SETTLED_S = 120
 ROOM_MAX = 256
 ASKING = {"renew": MessageType.RENEW, "rebind": MessageType.REBIND}
@@ -184,7 +186,7 @@ class Story:
         """See that a server whose share has room serves everybody who asks it."""
         for _ in range(3):
             self._all_come()
-            self.world.agenda.run(self.world.agenda.now + 75.0)
+            self.world.agenda.run(self.world.agenda.now + ASKED_WITHIN_S / 3)
         lacking = self._lacking(host, link)
         self.world.agenda.run(self.world.agenda.now + 2 * POLL_S)  # who just comes by something is not without it
         for (resident, ia), room in self._lacking(host, link).items():
@@ -196,8 +198,11 @@ class Story:
         """Give who reaches a server on a link and lacks what that has, with what it has."""
         found: dict[tuple[Resident, Ia], list[int]] = {}
         for resident in self._scene.residents:
-            # Who renews at a server that it does not reach asks nobody else before T2.
-            is_busy = resident.subscriber.asks is MessageType.RENEW
+            # Who renews at a server that it does not reach asks nobody else before T2; who has rebound for long, and
+            # while this server did not answer, may not have asked since.
+            question = resident.subscriber.question
+            rebinds_seldom = question is not None and question.wait_s > ASKED_WITHIN_S
+            is_busy = rebinds_seldom or resident.subscriber.asks is MessageType.RENEW
             if resident.link == link.number and not is_busy and not self.world.is_deaf(host, resident):
                 for ia in resident.subscriber.missing(self.world.agenda.now):
                     room = [key for key in self._room(host, link) if ia_code_of(key) == ia[0]]

@@ -14,8 +14,11 @@ from tandem.sim.plan import Pair
 DIAL_S = 10.0
 """How long a server waits for a partner's machine that does not answer at all."""
 SPLIT_PROBABILITY = 0.1
-GONE_KEPT = 8
-"""Streams that are remembered when they are gone: a server that slept still reads what came on one."""
+GONE_KEPT = 40
+"""Streams that are remembered when they are gone: a server that slept still reads what came on one.
+
+Meanwhile its partner, to whom nobody answers, opens a new one every 15 s.
+"""
 
 
 class End(Protocol):
