@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from tandem.effects.effects import Answer, Effects
 from tandem.effects.events import (
@@ -32,7 +32,7 @@ from tandem.server.engine import Engine
 from tandem.server.expiry import end_leases
 from tandem.server.operator import CommandError, Operator
 
-CLOCK_STEP_MAX_S = 5
+CLOCK_STEP_MAX_S: Final = 5
 """How far UTC may lie behind the newest time on record before serving stops."""
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from random import Random
 
 from tandem.wire.message import MessageType
-from tandem.wire.option import write_option
+from tandem.wire.octets import index_options, write_option
 from tandem.wire.options import ServerId
-from tandem.wire.reader import WireError, index_options
+from tandem.wire.reader import WireError
 
 DATAGRAM_MAX = 65_535
 SMALL_MAX = 2_000

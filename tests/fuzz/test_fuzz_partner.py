@@ -26,7 +26,7 @@ from tandem.stores.batch import read_batch, write_batch
 from tandem.wire import failover_options as fo
 from tandem.wire.binding import LeaseUpdate, Update, read_update, write_update
 from tandem.wire.failover import (
-    HEADER,
+    HEADER_OCTETS,
     MESSAGE_OCTETS_MAX,
     SIZE,
     FailoverMessage,
@@ -37,9 +37,10 @@ from tandem.wire.failover import (
     stamp,
 )
 from tandem.wire.message import Message, MessageType
-from tandem.wire.option import Option, write_option
+from tandem.wire.octets import index_options, write_option
+from tandem.wire.option import Option
 from tandem.wire.options import ClientId, IaNa, IaPd, ServerId, Status
-from tandem.wire.reader import WireError, index_options
+from tandem.wire.reader import WireError
 
 SHARDS = in_full(8, 1)
 MESSAGES = in_full(6000, 1200)
@@ -329,7 +330,7 @@ class Babble:
         options = options_of(body)
         if options:
             del options[self._random.randrange(len(options))]
-        return body[: HEADER.size] + b"".join(options)
+        return body[:HEADER_OCTETS] + b"".join(options)
 
     def _repeat_option(self, body: bytes) -> bytes:
         options = options_of(body)
@@ -342,7 +343,7 @@ class Babble:
     def _lease(self, body: bytes) -> bytes:
         """Say something else of a lease, well formed: another status, another end, another lease."""
         try:
-            update = read_update(body[HEADER.size :])
+            update = read_update(body[HEADER_OCTETS:])
         except WireError:
             return body
         random = self._random
@@ -362,7 +363,7 @@ class Babble:
         if not update.duid and leases[0].key & 0xFF == 128:
             return body
         made = Update(duid if update.duid else b"", update.details, leases)
-        return body[: HEADER.size] + write_update(made, START.utc + 20)
+        return body[:HEADER_OCTETS] + write_update(made, START.utc + 20)
 
     def _key(self, key: int) -> int:
         random = self._random
@@ -373,7 +374,7 @@ class Babble:
 
 def options_of(body: bytes) -> list[bytes]:
     try:
-        return [body[start - 4 : end] for _, start, end in index_options(body, HEADER.size, len(body))]
+        return [body[start - 4 : end] for _, start, end in index_options(body, HEADER_OCTETS, len(body))]
     except WireError:
         return []
 
@@ -420,7 +421,7 @@ def test_any_octets_of_a_partner(world: World, name: str, shard: int) -> None:
 
 def stamped(octets: bytes, utc_s: int) -> bytes:
     """Give a whole frame the right time, so that not the clock is to blame."""
-    is_whole = len(octets) >= SIZE.size + HEADER.size and len(octets) == SIZE.size + SIZE.unpack_from(octets)[0]
+    is_whole = len(octets) >= SIZE.size + HEADER_OCTETS and len(octets) == SIZE.size + SIZE.unpack_from(octets)[0]
     return stamp(octets, utc_s) if is_whole else octets
 
 
@@ -476,7 +477,7 @@ def test_the_longest_text(world: World, type_: FailoverType, octet: bytes) -> No
     """A refusal that quotes what was said must not be longer than a message."""
     server = world.servers["b"]
     world.connect()
-    size = (MESSAGE_OCTETS_MAX - HEADER.size - 4) // len(octet)
+    size = (MESSAGE_OCTETS_MAX - HEADER_OCTETS - 4) // len(octet)
     name = write_option(fo.RelationshipName.code, octet * size)
     status = write_option(Status.code, b"\0\x0f" + (octet * size)[2:])
     held = status if type_ is FailoverType.DISCONNECT else name

@@ -72,6 +72,7 @@ from tandem.wire.message import Message, read_message
 from tandem.wire.option import Option, read_options, write_options
 from tandem.wire.options import ClientId, IaAddress, IaNa, IaPd, IaPrefix, ServerId, Status
 from tandem.wire.reader import Reader
+from tandem.wire.times import to_wire
 
 HERE = Path(__file__).parent
 QUIET_NOTES = ("answered", "lease-ended", "dropped", "held-to-mclt")
@@ -300,7 +301,7 @@ class Conversation:
         options = (
             fo.ServerState(STATES[what]),
             fo.ServerFlagsOption(flags),
-            fo.StartTimeOfState(fo.to_wire(START_UTC + since)),
+            fo.StartTimeOfState(to_wire(START_UTC + since)),
         )
         self._puppet_sends(server, message(FailoverType.STATE, 5, options))
 

@@ -36,9 +36,11 @@ from tandem.wire import failover_options as fo
 from tandem.wire.binding import LeaseUpdate, LeaseVerdict, Update, read_update, write_reply, write_update
 from tandem.wire.failover import SIZE, FailoverMessage, FailoverType, find, message, read_failover_message
 from tandem.wire.failover_options import ClientData, FailoverStatus
-from tandem.wire.option import Option, Unknown, read_options, write_option, write_options
+from tandem.wire.octets import write_option
+from tandem.wire.option import Option, Unknown, read_options, write_options
 from tandem.wire.options import Authentication, ClientFqdn, ClientId, IaAddress, IaNa, IaPrefix, Status
 from tandem.wire.reader import Reader
+from tandem.wire.times import from_wire, to_wire
 
 T = FailoverType
 S = FailoverStatus
@@ -207,10 +209,10 @@ def test_a_state_says_all() -> None:
         assert state is not None
         assert find(options, fo.ServerFlagsOption) is not None
         assert start is not None
-        assert abs(fo.from_wire(start.time) - NOW) < 30 * 86400
+        assert abs(from_wire(start.time) - NOW) < 30 * 86400
         down = find(options, fo.PartnerDownTime)
         assert (down is not None) is (state.state == State.PARTNER_DOWN)
-        assert down is None or abs(fo.from_wire(down.time) - NOW) < 30 * 86400
+        assert down is None or abs(from_wire(down.time) - NOW) < 30 * 86400
 
 
 def test_a_disconnect_says_why() -> None:
@@ -304,8 +306,8 @@ def test_an_answer_gives_back_the_time_of_the_end() -> None:
             (ia,) = (each for each in held.options if isinstance(each, IaNa))
             (held,) = ia.options
         assert isinstance(held, IaAddress | IaPrefix)
-        assert find(held.options, fo.StateExpirationTime) == fo.StateExpirationTime(fo.to_wire(NOW + 60))
-        assert find(held.options, fo.PartnerLifetimeSent) == fo.PartnerLifetimeSent(fo.to_wire(NOW + 90))
+        assert find(held.options, fo.StateExpirationTime) == fo.StateExpirationTime(to_wire(NOW + 60))
+        assert find(held.options, fo.PartnerLifetimeSent) == fo.PartnerLifetimeSent(to_wire(NOW + 90))
 
 
 def in_step() -> Witness:
@@ -337,8 +339,8 @@ def test_an_update_of_another_vpn_is_rejected_as_a_whole() -> None:
     assert (prefix.prefix, prefix.length) == (IPv6Address("2001:db9::").packed, 56)
     assert set(prefix.options) == {
         *(VPN, NO_VPN, fo.Binding(BindingStatus.FREE_BACKUP)),
-        fo.StateExpirationTime(fo.to_wire(NOW + 60)),
-        fo.PartnerLifetimeSent(fo.to_wire(NOW + 90)),
+        fo.StateExpirationTime(to_wire(NOW + 60)),
+        fo.PartnerLifetimeSent(to_wire(NOW + 90)),
     }
     assert len(witness._servers["a"].leases) == commits
 

@@ -56,7 +56,9 @@ def decide(mine: Lease, theirs: Lease, role: Role = Role.SECONDARY, now: int = T
 
 
 def test_the_table_is_figure_4() -> None:
-    assert [(each.name.replace("_", "-"), len(row)) for each, row in FIGURE_4.items()] == [(row[0], 7) for row in ROWS]
+    assert [(BindingStatus(each).name.replace("_", "-"), len(row)) for each, row in FIGURE_4.items()] == [
+        (row[0], 7) for row in ROWS
+    ]
     for mine, theirs, rule in CELLS:
         assert FIGURE_4[status(mine)][status(theirs)].value == rule
 

@@ -28,10 +28,12 @@ from tandem.wire.binding import (
     write_update,
 )
 from tandem.wire.failover import FailoverMessage, FailoverType, find
-from tandem.wire.failover_options import EPOCH, ClientData, FailoverStatus, to_wire
-from tandem.wire.option import OPTIONS, Option, Unknown, read_options, write_option, write_options
+from tandem.wire.failover_options import ClientData, FailoverStatus
+from tandem.wire.octets import write_option
+from tandem.wire.option import OPTIONS, Option, Unknown, read_options, write_options
 from tandem.wire.options import ClientId, IaAddress, IaNa, IaPd, IaPrefix, Status
 from tandem.wire.reader import Reader, WireError
+from tandem.wire.times import EPOCH, to_wire
 from wire.strategies import NUMBERS, SAME_EVERY_TIME, octets, option_of, unknown_options
 
 NOW = 1_800_000_000

@@ -25,11 +25,12 @@ from tandem.wire.failover import (
     stamp,
     write_starttls,
 )
-from tandem.wire.failover_options import EPOCH, FailoverStatus, Mclt, ServerState, from_wire, to_wire
+from tandem.wire.failover_options import FailoverStatus, Mclt, ServerState
 from tandem.wire.message import Message, MessageType, read_message
 from tandem.wire.option import Option
 from tandem.wire.options import Status
 from tandem.wire.reader import WireError
+from tandem.wire.times import EPOCH, from_wire, to_wire
 from wire.strategies import NUMBERS, SAME_EVERY_TIME, options
 
 LATEST = EPOCH + 0xFFFFFFFF

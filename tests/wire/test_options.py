@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from tandem.wire.message import HOP_COUNT_LIMIT, Message, MessageType, Relayed, read_message, show_message
 from tandem.wire.names import read_name, read_names, write_name
-from tandem.wire.option import OPTIONS, Option, Unknown, read_options, write_option, write_options
+from tandem.wire.octets import write_option
+from tandem.wire.option import OPTIONS, Option, Unknown, read_options, write_options
 from tandem.wire.options import ClientFqdn, DomainSearch, IaNa, RelaySuppliedOptions
 from tandem.wire.reader import DEPTH_MAX, Reader, WireError
 from wire.strategies import (

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from tandem.config.values import Address, Domain, Duration, Hex, read_address, read_domain
 from tandem.effects.settings import OptionSet
-from tandem.wire.option import write_option, write_options
+from tandem.wire.octets import write_option
+from tandem.wire.option import write_options
 from tandem.wire.options import (
     AftrName,
     BootFileParameters,

@@ -19,11 +19,14 @@ class Send(NamedTuple):
     local: bytes
 
 
-class ToPartner(NamedTuple):
+class ToPartner:
     """A framed message for the failover partner; whoever sends it stamps it with the time."""
 
-    connection: int
-    data: bytes
+    __slots__ = ("connection", "data")
+
+    def __init__(self, connection: int, data: bytes) -> None:
+        self.connection = connection
+        self.data = data
 
 
 class Dial(NamedTuple):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from tandem.effects.settings import Settings
 
-MULTICAST = 0xFF
+MULTICAST: Final = 0xFF
 
 
 class Datagram(NamedTuple):

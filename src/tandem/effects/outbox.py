@@ -8,13 +8,14 @@ loses no promise.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from tandem.effects.effects import Answer, Effects, Out
 from tandem.lease.change import Change
 
-COLLECTED_MAX = 256
+COLLECTED_MAX: Final = 256
 """Changes in the batch being collected from which on no more datagrams are taken in."""
-LAZY_S = 0.05
+LAZY_S: Final = 0.05
 """How long a change that nothing waits for may wait for company on its way to the disk."""
 
 

@@ -5,16 +5,16 @@ What changes hands are the largest aligned parts of a pool on which there is no 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from tandem.lease.lease import Lease
 from tandem.lease.pool import Pool
 from tandem.lease.space import Gifts, Role, interval_of
 from tandem.lease.table import LeaseTable
 
-THRESHOLD_PERCENT = 10
+THRESHOLD_PERCENT: Final = 10
 """Of all that is available in a pool, how much a share may be off before something changes hands."""
-MOVES_PER_POOL = 16
+MOVES_PER_POOL: Final = 16
 
 
 class Move(NamedTuple):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from tandem.lease.lease import TIMED, BindingStatus, Lease, ia_code_of
 from tandem.lease.share import ENDED
 from tandem.lease.space import address_owner
 from tandem.wire.binding import LeaseUpdate, Update
 from tandem.wire.failover_options import ClientData
-from tandem.wire.option import write_option
+from tandem.wire.octets import index_options, write_option
 from tandem.wire.options import IaNa
-from tandem.wire.reader import index_options
 
-AVAILABLE = (BindingStatus.FREE, BindingStatus.FREE_BACKUP)
+NOTHING_KNOWN: Final = Lease(0, BindingStatus.FREE, b"", 0, 0, 0, 0, 0, 0, 0, 0, b"")
+AVAILABLE: Final = (BindingStatus.FREE, BindingStatus.FREE_BACKUP)
 
 
 def available_status(key: int) -> BindingStatus:
@@ -19,11 +21,11 @@ def available_status(key: int) -> BindingStatus:
     return address_owner(key).available if ia_code_of(key) == IaNa.code else BindingStatus.FREE
 
 
-def stored_status(key: int, status: int) -> BindingStatus:
+def stored_status(key: int, status: int) -> int:
     """Give the status under which an accepted one is kept: what ended is available, and addresses are their owner's."""
     if status in ENDED or (status in AVAILABLE and ia_code_of(key) == IaNa.code):
         return available_status(key)
-    return BindingStatus(status)
+    return status
 
 
 def lease_update(lease: Lease) -> LeaseUpdate:
@@ -31,20 +33,20 @@ def lease_update(lease: Lease) -> LeaseUpdate:
     is_timed = lease.status in TIMED  # only they come with a time of that (RFC 8156 7.4)
     own_details, _ = split_details(lease.details)
     return LeaseUpdate(
-        key=lease.key,
-        iaid=lease.iaid,
-        t1_s=lease.t1_s,
-        t2_s=lease.t2_s,
-        preferred_s=lease.preferred_s,
-        valid_s=lease.valid_s,
-        status=lease.status,
-        start_time_of_state=lease.start_time_of_state,
-        state_expiration_time=lease.state_expiration_time if is_timed else 0,
-        client_last_transaction_time=lease.client_last_transaction_time,
-        partner_lifetime=partner_lifetime_of(lease),
-        partner_raw_clt_time=lease.partner_raw_clt_time,
-        expiration_time=lease.expiration_time if is_timed else 0,
-        details=own_details,
+        lease.key,
+        lease.iaid,
+        lease.t1_s,
+        lease.t2_s,
+        lease.preferred_s,
+        lease.valid_s,
+        lease.status,
+        lease.start_time_of_state,
+        lease.state_expiration_time if is_timed else 0,
+        lease.client_last_transaction_time,
+        partner_lifetime_of(lease),
+        lease.partner_raw_clt_time,
+        lease.expiration_time if is_timed else 0,
+        own_details,
     )
 
 
@@ -64,27 +66,30 @@ def accepted(mine: Lease | None, theirs: LeaseUpdate, update: Update, now_utc: i
 
     When this server heard the client is what its own clock said: a time that is yet to come is not believed.
     """
-    known = mine or Lease(theirs.key, theirs.status, b"", 0, 0, 0, 0, 0, 0, 0, 0, b"")
+    known = mine or NOTHING_KNOWN
     status = stored_status(theirs.key, theirs.status)
     goes_on = known.status == status == BindingStatus.ACTIVE and known.duid == update.duid
+    client_last_transaction_time = max(known.client_last_transaction_time, min(theirs.partner_raw_clt_time, now_utc))
+    state_expiration_time = theirs.state_expiration_time if status in TIMED else theirs.start_time_of_state
     client = write_option(ClientData.code, update.details) if update.details else b""
-    return Lease(
-        key=theirs.key,
-        status=status,
-        duid=update.duid or known.duid,
-        iaid=theirs.iaid,
-        start_time_of_state=theirs.start_time_of_state,
-        client_last_transaction_time=max(known.client_last_transaction_time, min(theirs.partner_raw_clt_time, now_utc)),
-        state_expiration_time=theirs.state_expiration_time if status in TIMED else theirs.start_time_of_state,
-        preferred_s=theirs.preferred_s,
-        valid_s=theirs.valid_s,
-        t1_s=theirs.t1_s,
-        t2_s=theirs.t2_s,
-        details=theirs.details + client,
-        acked_partner_lifetime=known.acked_partner_lifetime if goes_on else 0,
-        partner_raw_clt_time=theirs.client_last_transaction_time or known.partner_raw_clt_time,
-        expiration_time=theirs.partner_lifetime or known.expiration_time,
-        partner_lifetime=max(known.partner_lifetime, theirs.expiration_time),
+    return Lease(  # in the order of its fields: by their names it would take twice as long
+        theirs.key,
+        status,
+        update.duid or known.duid,
+        theirs.iaid,
+        theirs.start_time_of_state,
+        client_last_transaction_time,
+        state_expiration_time,
+        theirs.preferred_s,
+        theirs.valid_s,
+        theirs.t1_s,
+        theirs.t2_s,
+        theirs.details + client,
+        False,
+        known.acked_partner_lifetime if goes_on else 0,
+        theirs.client_last_transaction_time or known.partner_raw_clt_time,
+        theirs.partner_lifetime or known.expiration_time,
+        max(known.partner_lifetime, theirs.expiration_time),
     )
 
 
@@ -115,6 +120,8 @@ def believed(sent: Lease, echoed: int) -> int:
 
 def split_details(details: bytes) -> tuple[bytes, bytes]:
     """Give the encoded options about the lease, and those about its client."""
+    if not details:
+        return b"", b""
     own, about_client = [], b""
     for code, start, end in index_options(details, 0, len(details)):
         if code == ClientData.code:

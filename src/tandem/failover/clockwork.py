@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from tandem.effects.effects import Dial, Effects
 from tandem.effects.now import Moment
 from tandem.failover.endpoint import Endpoint
@@ -11,7 +13,7 @@ from tandem.lease.space import Role
 from tandem.wire.failover import FailoverType
 from tandem.wire.failover_options import FailoverStatus
 
-UNANSWERED_S = 60.0
+UNANSWERED_S: Final = 60.0
 """How long an update, or an answer to UPDREQ, may stay out before the connection is given up."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from tandem.effects.effects import Effects, Hangup
 from tandem.effects.now import Moment
@@ -18,15 +19,16 @@ from tandem.lease.space import Role
 from tandem.lease.table import LeaseTable
 from tandem.wire import failover_options as fo
 from tandem.wire.failover import FailoverMessage, FailoverType, find
-from tandem.wire.failover_options import FailoverStatus, ServerFlags, from_wire, to_wire
+from tandem.wire.failover_options import FailoverStatus, ServerFlags
 from tandem.wire.option import Option, write_options
 from tandem.wire.reader import WireError
+from tandem.wire.times import from_wire, to_wire
 
-REDIAL_SOON_S = 0.1
-REDIAL_S = 1.0
-REDIAL_REFUSED_S = 5.0
-DIAL_TIMEOUT_S = 15.0
-WAKE_MIN_S = 0.01
+REDIAL_SOON_S: Final = 0.1
+REDIAL_S: Final = 1.0
+REDIAL_REFUSED_S: Final = 5.0
+DIAL_TIMEOUT_S: Final = 15.0
+WAKE_MIN_S: Final = 0.01
 
 
 class Endpoint:

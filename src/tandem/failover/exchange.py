@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from tandem.effects.effects import Effects
 from tandem.effects.now import Moment
 from tandem.effects.settings import Relationship
@@ -31,8 +33,8 @@ from tandem.wire.failover import FailoverMessage, FailoverType
 from tandem.wire.failover_options import FailoverStatus
 from tandem.wire.received import ADDRESS_LENGTH
 
-BALANCE_EVERY_S = 60.0
-DETAILS_OCTETS_MAX = 4096
+BALANCE_EVERY_S: Final = 60.0
+DETAILS_OCTETS_MAX: Final = 4096
 """Of what a partner says of a lease beside what is understood, so that it fits into a message again."""
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from hashlib import blake2b
+from typing import Final
 
 from tandem.effects.effects import Effects
 from tandem.effects.settings import Relationship
@@ -20,9 +21,9 @@ from tandem.wire.failover import FailoverMessage
 from tandem.wire.option import write_options
 from tandem.wire.options import VendorOptions
 
-DIGEST_OCTETS = 16
-DETAILS_OCTETS_MAX = 60_000
-DIFFERENCES_SHOWN = 50
+DIGEST_OCTETS: Final = 16
+DETAILS_OCTETS_MAX: Final = 60_000
+DIFFERENCES_SHOWN: Final = 50
 
 
 class Fingerprint:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from tandem.effects.settings import Relationship
 from tandem.failover.session import MAX_UNACKED, SKEW_MAX_S
@@ -13,11 +13,11 @@ from tandem.wire.option import Option, write_options
 from tandem.wire.options import Status, VendorOptions
 from tandem.wire.received import ADDRESS_LENGTH
 
-VERSION = (1, 0)
-MCLT_MIN_S = 30
-ENTERPRISE = 32473
+VERSION: Final = (1, 0)
+MCLT_MIN_S: Final = 30
+ENTERPRISE: Final = 32473
 """The number that RFC 5612 keeps for examples: what is in these options only another Tandem looks for."""
-REASON_MAX = 200
+REASON_MAX: Final = 200
 DIGEST, DETAILS = 1, 2
 """Suboptions: a digest of all that a server serves, and that in detail."""
 

@@ -6,7 +6,7 @@ It sends nothing. `moves` lists what happened, for whoever makes it durable and 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from tandem.effects.now import Moment
 from tandem.effects.rules import Rules, Serve
@@ -20,7 +20,7 @@ from tandem.lease.space import Role
 from tandem.lease.table import LeaseTable
 from tandem.wire.failover_options import ServerFlags
 
-WAITING = (Serve.NONE, Serve.RENEW_OF_KNOWN)
+WAITING: Final = (Serve.NONE, Serve.RENEW_OF_KNOWN)
 
 
 class Move(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from tandem.effects.effects import Effects
 from tandem.effects.now import Moment
@@ -15,7 +15,7 @@ from tandem.lease.lease import show_key
 from tandem.lease.space import Role
 from tandem.wire.failover_options import FailoverStatus
 
-REJECTIONS_SHOWN = 20
+REJECTIONS_SHOWN: Final = 20
 
 Arguments = Mapping[str, Any]
 
@@ -142,7 +142,7 @@ def resume(endpoint: Endpoint, now: Moment, _arguments: Arguments, effects: Effe
     return {"done": True}
 
 
-COMMANDS: dict[str, Callable[[Endpoint, Moment, Arguments, Effects], dict[str, Any]]] = {
+COMMANDS: Final[dict[str, Callable[[Endpoint, Moment, Arguments, Effects], dict[str, Any]]]] = {
     "failover-partner-down": partner_down,
     "failover-handover": handover,
     "failover-resume": resume,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from tandem.failover.states import State
 from tandem.lease.change import Fact
 
-FACT_PREFIX = "failover."
-HEARTBEAT_FACT = "heartbeat"
-HEARTBEAT_S = 10
+FACT_PREFIX: Final = "failover."
+HEARTBEAT_FACT: Final = "heartbeat"
+HEARTBEAT_S: Final = 10
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
 from tandem.effects.effects import Effects, Hangup
 from tandem.effects.events import ConnectionFailed, PartnerGone, PartnerOctets, PartnerUp, Shutdown
@@ -21,15 +21,15 @@ from tandem.lease.change import Fact, Put
 from tandem.lease.table import LeaseTable
 from tandem.wire.failover import FailoverMessage, FailoverType, read_failover_message
 from tandem.wire.failover_options import FailoverStatus
-from tandem.wire.option import TooLong
+from tandem.wire.octets import TooLong
 from tandem.wire.reader import WireError
 
 PartnerEvent = PartnerUp | PartnerOctets | PartnerGone | ConnectionFailed | Shutdown
-STRANGERS_MAX = 16
-NAME_SHOWN = 40
-ASLEEP_S = 1.5 * HEARTBEAT_S
+STRANGERS_MAX: Final = 16
+NAME_SHOWN: Final = 40
+ASLEEP_S: Final = 1.5 * HEARTBEAT_S
 """A server that did not look for so long was asleep: its machine was stopped, or overloaded."""
-REASONS = {
+REASONS: Final = {
     "disk": "its disk takes nothing",
     "clock": "its clock is behind the newest lease on record",
     "link": "none of its interfaces to clients is there",

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from tandem.effects.effects import Out, ToPartner
 from tandem.effects.now import Moment
-from tandem.wire.failover import FailoverMessage, FailoverType, Frames
+from tandem.wire.failover import FailoverType, Frames, write_failover_message
 
-CONTACT_PER_KEEPALIVE = 4
-SKEW_MAX_S = 5
-SKEW_WARN_S = 2
-SKEW_LASTS_S = 30
+CONTACT_PER_KEEPALIVE: Final = 4
+SKEW_MAX_S: Final = 5
+SKEW_WARN_S: Final = 2
+SKEW_LASTS_S: Final = 30
 """How long every message must look old, or new, before the partner's clock is to blame and not the network."""
-MAX_UNACKED = 1000
+MAX_UNACKED: Final = 1000
 """How many BNDUPDs the partner may send without waiting for an answer."""
-HANDSHAKE_S = 10
+HANDSHAKE_S: Final = 10
 
 
 class Session:
@@ -48,12 +50,12 @@ class Session:
         if type_ in (FailoverType.UPDREQ, FailoverType.UPDREQALL):
             self._reserved.add(self._last_id)
         self.sent_mono = now.mono
-        out.append(ToPartner(self.connection, FailoverMessage(type_, self._last_id, options).write()))
+        out.append(ToPartner(self.connection, write_failover_message(type_, self._last_id, options)))
         return self._last_id
 
     def answer(self, type_: FailoverType, transaction_id: int, options: bytes, out: Out) -> None:
         """Answer a message of the partner."""
-        out.append(ToPartner(self.connection, FailoverMessage(type_, transaction_id, options).write()))
+        out.append(ToPartner(self.connection, write_failover_message(type_, transaction_id, options)))
 
     def finished(self, transaction_id: int) -> None:
         """Allow the transaction-id of an exchange that took long to be used again."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum, IntEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from tandem.effects.rules import Serve
 from tandem.lease.space import Role
@@ -49,11 +49,11 @@ class Row(NamedTuple):
     """Whether the endpoint asks its partner for updates while it is in this state."""
 
 
-CUT = None
+CUT: Final = None
 """The partner's state while it cannot be heard."""
 
 S = State
-BEHAVIOUR = {
+BEHAVIOUR: Final = {
     S.NORMAL: Row(Serve.ALL, Serve.ADDRESSED_TO_ME, True),  # 8.8.1
     S.COMMUNICATIONS_INTERRUPTED: Row(Serve.ALL, Serve.ALL, True),  # 8.9.1
     S.PARTNER_DOWN: Row(Serve.ALL, Serve.ALL, False),  # 8.4.1

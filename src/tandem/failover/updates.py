@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from heapq import heappop, heappush
 from itertools import chain
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from tandem.effects.effects import Effects
 from tandem.effects.now import Moment
@@ -22,14 +22,14 @@ from tandem.wire.binding import LeaseVerdict, Reply, write_update
 from tandem.wire.failover import FailoverType
 from tandem.wire.received import ADDRESS_LENGTH
 
-MESSAGES_PER_CALL = 32
-EXAMINED_PER_CALL = 2048
-OCTETS_PER_MESSAGE = 32_768
+MESSAGES_PER_CALL: Final = 32
+EXAMINED_PER_CALL: Final = 2048
+OCTETS_PER_MESSAGE: Final = 32_768
 """Of records, from which on a message takes in no more leases."""
-OCTETS_BESIDE = 64
+OCTETS_BESIDE: Final = 64
 """How much longer a lease is in a message than on record, at most."""
-RETRY_FIRST_S = 5
-RETRY_LAST_S = 600
+RETRY_FIRST_S: Final = 5
+RETRY_LAST_S: Final = 600
 
 
 class Sent(NamedTuple):

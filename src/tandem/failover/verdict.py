@@ -7,7 +7,7 @@ versions of a lease, so that crossed updates end with the same winner (docs/prot
 from __future__ import annotations
 
 from enum import Enum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from tandem.failover.bindings import stored_status
 from tandem.lease.lease import TIMED, BindingStatus, Lease
@@ -15,7 +15,7 @@ from tandem.lease.space import Role
 from tandem.wire.binding import LeaseUpdate
 from tandem.wire.failover_options import FailoverStatus
 
-SAME_TIME_S = 5
+SAME_TIME_S: Final = 5
 """Times of two clocks that are no further apart count as the same (RFC 8156 7.5.1)."""
 
 
@@ -37,11 +37,11 @@ class Verdict(NamedTuple):
 
 
 B = BindingStatus
-HEARD = (B.ACTIVE, B.EXPIRED, B.RELEASED)
+HEARD: Final = (B.ACTIVE, B.EXPIRED, B.RELEASED)
 """Of a lease with one of these it counts when its client was heard; of others also when they became so."""
-COLUMNS = (B.ACTIVE, B.EXPIRED, B.RELEASED, B.FREE, B.FREE_BACKUP, B.RESET, B.ABANDONED)
-ACCEPT_ALL = dict.fromkeys(COLUMNS, Rule.ACCEPT)
-FIGURE_4: dict[BindingStatus, dict[BindingStatus, Rule]] = {
+COLUMNS: Final = (B.ACTIVE, B.EXPIRED, B.RELEASED, B.FREE, B.FREE_BACKUP, B.RESET, B.ABANDONED)
+ACCEPT_ALL: Final[dict[int, Rule]] = dict.fromkeys(COLUMNS, Rule.ACCEPT)
+FIGURE_4: dict[int, dict[int, Rule]] = {
     B.ACTIVE: {
         **ACCEPT_ALL,
         B.ACTIVE: Rule.CLIENTS,
@@ -58,7 +58,7 @@ FIGURE_4: dict[BindingStatus, dict[BindingStatus, Rule]] = {
 }
 """By the status on record here, then by the status in the update."""
 
-ACCEPTED = Verdict()
+ACCEPTED: Final = Verdict()
 
 
 def judge(mine: Lease | None, theirs: LeaseUpdate, duid: bytes, role: Role, now_utc: int) -> Verdict:
@@ -72,7 +72,7 @@ def judge(mine: Lease | None, theirs: LeaseUpdate, duid: bytes, role: Role, now_
         return ACCEPTED
     later = is_later(theirs, mine, role)
     outdated = Verdict(FailoverStatus.OUTDATED_BINDING_INFORMATION, "what is known here is newer", not later)
-    match FIGURE_4[BindingStatus(mine.status)][BindingStatus(theirs.status)]:
+    match FIGURE_4[mine.status][theirs.status]:
         case Rule.ACCEPT | Rule.IF_HEARD_SINCE:
             return ACCEPTED if later else outdated
         case Rule.IF_OVER_HERE:
@@ -88,9 +88,11 @@ def judge(mine: Lease | None, theirs: LeaseUpdate, duid: bytes, role: Role, now_
 def says_the_same(mine: Lease, theirs: LeaseUpdate, duid: bytes) -> bool:
     """Say whether an update repeats what is on record, as what it was stored as."""
     return (
-        (mine.status, mine.iaid, mine.start_time_of_state, _ends(mine))
-        == (stored_status(theirs.key, theirs.status), theirs.iaid, theirs.start_time_of_state, _ends(theirs))
-        and duid in (mine.duid, b"")
+        mine.start_time_of_state == theirs.start_time_of_state
+        and mine.status == stored_status(theirs.key, theirs.status)
+        and mine.iaid == theirs.iaid
+        and _ends(mine) == _ends(theirs)
+        and (duid == mine.duid or not duid)
         and theirs.client_last_transaction_time in (mine.partner_raw_clt_time, 0)
     )
 
@@ -114,7 +116,7 @@ def is_later(theirs: LeaseUpdate, mine: Lease, role: Role) -> bool:
     """
     ours_here, theirs_here = mine.client_last_transaction_time, mine.partner_raw_clt_time
     ours_there, theirs_there = theirs.partner_raw_clt_time, theirs.client_last_transaction_time
-    if (ours_there, theirs_there) != (ours_here, theirs_here):
+    if ours_there != ours_here or theirs_there != theirs_here:
         if ours_there >= ours_here and theirs_there >= theirs_here:
             return True
         if ours_there <= ours_here and theirs_there <= theirs_here:

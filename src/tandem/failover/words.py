@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from tandem.failover.states import State
 
@@ -16,13 +16,13 @@ class Words(NamedTuple):
     risk: str = ""
 
 
-RISK = (
+RISK: Final = (
     "If the partner still serves, both may give out the same prefix, and leases that only it knows of may be given to "
     "others once the MCLT is over."
 )
-PARTNER_DOWN = "tandem failover partner-down"
+PARTNER_DOWN: Final = "tandem failover partner-down"
 
-WORDS = {
+WORDS: Final = {
     State.NORMAL: Words(
         "Both servers are in step. The primary answers clients, the secondary those that name it.",
         "It ends when the partners lose each other.",
@@ -78,11 +78,11 @@ WORDS = {
         RISK,
     ),
 }
-STARTUP = Words(
+STARTUP: Final = Words(
     "This server has just started and looks for its partner. No client is answered for a moment.",
     "It ends by itself when the partner is heard, or after the startup time.",
 )
-ASIDE = Words(
+ASIDE: Final = Words(
     "This server has stepped aside, so that its partner serves alone.",
     "It ends when what kept it from serving is over.",
     "tandem failover resume",

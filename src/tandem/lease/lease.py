@@ -8,27 +8,28 @@ from __future__ import annotations
 
 from enum import IntEnum
 from struct import Struct
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from tandem.wire.octets import u32
 from tandem.wire.options import IaNa, IaPd
 from tandem.wire.received import ADDRESS_LENGTH
 from tandem.wire.text import show_address, show_prefix
 
-FOREVER = 0xFFFFFFFF
+FOREVER: Final = 0xFFFFFFFF
 """An expiration time, or a lifetime, that never comes (RFC 9915 7.7)."""
 
-FIXED = Struct("!?IBIIIIIIIIIIIB")
+FIXED: Final = Struct("!?IBIIIIIIIIIIIB")
 """Owes-partner, acked-partner-lifetime, status, IAID, three absolute times, four durations, the three other times
 that are kept for a partner, and the size of the DUID behind them."""
-FIXED_OCTETS = FIXED.size
-FRONT = Struct("!?IB")
+FIXED_OCTETS: Final = FIXED.size
+FRONT: Final = Struct("!?IB")
 """What the partner's answers change: owes-partner, the acked-partner-lifetime, and maybe the status."""
-OWING = b"\1"
+OWING: Final = b"\1"
 """The first octet of a record that the partner is yet to acknowledge."""
-CONTENT_AT = 5
+CONTENT_AT: Final = 5
 """Where a record begins to say what a partner is told; in front of it is what the partner's answers change."""
-STATUS_AT = 5
-STATE_EXPIRATION_AT = STATUS_AT + 1 + 3 * 4
+STATUS_AT: Final = 5
+STATE_EXPIRATION_AT: Final = STATUS_AT + 1 + 3 * 4
 
 
 class BindingStatus(IntEnum):
@@ -44,7 +45,7 @@ class BindingStatus(IntEnum):
     RESET = 8
 
 
-TIMED = (BindingStatus.ACTIVE, BindingStatus.ABANDONED)
+TIMED: Final = (BindingStatus.ACTIVE, BindingStatus.ABANDONED)
 """A lease with one of these ends by itself when its time comes, and is nobody else's until then."""
 
 
@@ -112,27 +113,24 @@ class Lease(NamedTuple):
 
     def pack(self) -> bytes:
         """Give all but the key as octets."""
-        fixed = FIXED.pack(
-            self.owes_partner,
-            self.acked_partner_lifetime,
-            self.status,
-            *self[3:11],
-            self.partner_raw_clt_time,
-            self.expiration_time,
-            self.partner_lifetime,
-            len(self.duid),
-        )
-        return fixed + self.duid + self.details
+        # fmt: off
+        (_, status, duid, iaid, start, clt, ends, preferred_s, valid_s, t1_s, t2_s, details,
+         owes, acked, raw_clt, expiration, lifetime) = self
+        return FIXED.pack(
+            owes, acked, status, iaid, start, clt, ends, preferred_s, valid_s, t1_s, t2_s,
+            raw_clt, expiration, lifetime, len(duid),
+        ) + duid + details
+        # fmt: on
 
 
 def state_expiration_time_of(record: bytes) -> int:
     """Give the state-expiration-time in a packed lease."""
-    return int.from_bytes(record[STATE_EXPIRATION_AT : STATE_EXPIRATION_AT + 4], "big")
+    return u32(record, STATE_EXPIRATION_AT)
 
 
 def client_last_transaction_time_of(record: bytes) -> int:
     """Give the client-last-transaction-time in a packed lease."""
-    return int.from_bytes(record[STATE_EXPIRATION_AT - 4 : STATE_EXPIRATION_AT], "big")
+    return u32(record, STATE_EXPIRATION_AT - 4)
 
 
 def duid_of(record: bytes) -> bytes:

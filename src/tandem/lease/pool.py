@@ -11,17 +11,18 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
 from itertools import islice
+from typing import Final
 
 from tandem.lease.lease import TIMED, BindingStatus
 from tandem.lease.space import Gifts, Range, Role, Space, address_owner
 from tandem.wire.received import ADDRESS_LENGTH
 
-ENDED_MAX = 65_536
+ENDED_MAX: Final = 65_536
 """Ended leases that a pool remembers; beyond that the longest ended one is forgotten."""
-PROBES = 8
-CLUSTER_MIN = 64
+PROBES: Final = 8
+CLUSTER_MIN: Final = 64
 """Prefixes that are shared with a partner lie together: among the first so many, or four times those in use."""
-SCAN_MAX = 512
+SCAN_MAX: Final = 512
 """Steps of the search for space never used, per choice, once hashing and ended leases gave nothing."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from tandem.lease.lease import BindingStatus, Lease
 from tandem.lease.pool import Holes
@@ -10,7 +10,7 @@ from tandem.lease.space import Role, address_owner, interval_of
 from tandem.lease.table import LeaseTable
 from tandem.wire.received import ADDRESS_LENGTH
 
-ENDED = (BindingStatus.EXPIRED, BindingStatus.RELEASED, BindingStatus.RESET)
+ENDED: Final = (BindingStatus.EXPIRED, BindingStatus.RELEASED, BindingStatus.RESET)
 """Of a lease with one of these the partner is yet to acknowledge that its client is gone."""
 
 

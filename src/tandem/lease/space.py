@@ -10,12 +10,12 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from tandem.lease.lease import BindingStatus
 from tandem.wire.received import ADDRESS_LENGTH
 
-BUCKETS_MAX = 1024
+BUCKETS_MAX: Final = 1024
 
 Interval = tuple[int, int]
 
@@ -37,9 +37,12 @@ class Role(IntEnum):
         return BindingStatus.FREE if self is Role.PRIMARY else BindingStatus.FREE_BACKUP
 
 
+ROLES: Final = (Role.SECONDARY, Role.PRIMARY)
+
+
 def address_owner(key: int) -> Role:
     """Say whose an address is to give out."""
-    return Role(key >> 8 & 1)
+    return ROLES[key >> 8 & 1]
 
 
 class Range(NamedTuple):
@@ -162,7 +165,8 @@ class Gifts:
 
 def interval_of(key: int) -> Interval:
     """Give the first and the last address of a key's prefix."""
-    return key >> 8, (key >> 8) + (1 << ADDRESS_LENGTH - (key & 0xFF)) - 1
+    first = key >> 8
+    return first, first | (1 << ADDRESS_LENGTH - (key & 0xFF)) - 1
 
 
 def without(intervals: Iterable[Interval], hole: Interval) -> list[Interval]:

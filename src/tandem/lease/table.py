@@ -26,6 +26,7 @@ from tandem.lease.lease import (
 )
 from tandem.lease.pool import ENDED_MAX, Holes, Pool
 from tandem.lease.space import Interval, Range, interval_of
+from tandem.wire.received import ADDRESS_LENGTH
 
 
 class LeaseTable:
@@ -75,11 +76,12 @@ class LeaseTable:
         """Say in which relationship all of the lease is shared with a partner, None if in none."""
         if not self._territories:
             return None
-        first, last = interval_of(key)
-        at = bisect_right(self._territory_firsts, first) - 1
-        if at >= 0 and last <= self._territories[at][0][1]:
-            return self._territories[at][1]
-        return None
+        at = bisect_right(self._territory_firsts, key >> 8) - 1
+        if at < 0:
+            return None
+        (_, last), name = self._territories[at]
+        ends = key >> 8 if key & 0xFF == ADDRESS_LENGTH else interval_of(key)[1]
+        return name if ends <= last else None
 
     def keys(self) -> list[int]:
         """Give the keys of all leases, in no order that means anything."""

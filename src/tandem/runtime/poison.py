@@ -10,8 +10,9 @@ from hashlib import sha256
 from pathlib import Path
 
 from tandem.effects.events import Datagram
+from tandem.wire.octets import index_options
 from tandem.wire.options import ElapsedTime
-from tandem.wire.reader import WireError, index_options
+from tandem.wire.reader import WireError
 from tandem.wire.received import unwrap
 
 REMEMBERED_MAX = 100

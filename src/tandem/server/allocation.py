@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from tandem.effects.rules import Serve
 from tandem.effects.settings import Reservation
@@ -16,7 +16,7 @@ from tandem.server.places import Home, Place
 from tandem.wire.options import IaPd
 from tandem.wire.received import Ia
 
-LEASES_PER_CLIENT_MAX = 32
+LEASES_PER_CLIENT_MAX: Final = 32
 """Keeps a REPLY, and an update to a partner, well under 64 KB."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from tandem.effects.now import Moment
 from tandem.effects.rules import Serve
@@ -16,8 +16,8 @@ from tandem.server.places import Home
 from tandem.wire.options import IaNa, StatusCode
 from tandem.wire.received import Ia
 
-NONE_FREE = {True: StatusCode.NO_ADDRS_AVAIL, False: StatusCode.NO_PREFIX_AVAIL}
-STATUS_TEXTS = {
+NONE_FREE: Final = {True: StatusCode.NO_ADDRS_AVAIL, False: StatusCode.NO_PREFIX_AVAIL}
+STATUS_TEXTS: Final = {
     StatusCode.NO_ADDRS_AVAIL: "No address is available for this identity association.",
     StatusCode.NO_PREFIX_AVAIL: "No prefix is available for this identity association.",
     StatusCode.NO_BINDING: "This server knows no binding for this identity association.",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from tandem.effects.now import Moment
 from tandem.effects.rules import Rules
 from tandem.effects.settings import Reservation
@@ -10,9 +12,9 @@ from tandem.server.places import Place
 from tandem.wire.options import ClientLinkLayer
 from tandem.wire.received import ClientMessage, Ia, Relay, body_of
 
-DUID_LLT = 1  # RFC 9915 11.2
-DUID_LL = 3  # RFC 9915 11.4
-LINK_LAYER_AT = {DUID_LLT: 8, DUID_LL: 4}
+DUID_LLT: Final = 1  # RFC 9915 11.2
+DUID_LL: Final = 3  # RFC 9915 11.4
+LINK_LAYER_AT: Final = {DUID_LLT: 8, DUID_LL: 4}
 
 
 class Client:

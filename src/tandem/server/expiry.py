@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from tandem.effects.effects import Effects
 from tandem.effects.rules import Rules, Serve
@@ -11,12 +12,12 @@ from tandem.lease.space import Role, address_owner
 from tandem.lease.table import LeaseTable
 from tandem.wire.received import ADDRESS_LENGTH
 
-ENDED_PER_CALL = 256
-SKEW_MAX_S = 5
+ENDED_PER_CALL: Final = 256
+SKEW_MAX_S: Final = 5
 """A partner whose clock lags so much would not yet agree that a lease is over (RFC 8156 7.1, 7.5.4)."""
-STAND_IN_S = 30
+STAND_IN_S: Final = 30
 """How much longer a server waits before it ends a lease that is the partner's to end."""
-LOOK_AGAIN_S = 30
+LOOK_AGAIN_S: Final = 30
 
 
 def end_leases(table: LeaseTable, now_utc: int, rules: Mapping[str | None, Rules], effects: Effects) -> bool:

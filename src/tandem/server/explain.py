@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from tandem.effects.now import Moment
 from tandem.effects.rules import Rules, Serve
@@ -16,7 +16,7 @@ from tandem.wire.message import MessageType
 from tandem.wire.options import IaNa, IaPd
 from tandem.wire.received import ClientMessage, Ia
 
-IA_NAMES = {IaNa.code: "IA_NA", IaPd.code: "IA_PD"}
+IA_NAMES: Final = {IaNa.code: "IA_NA", IaPd.code: "IA_PD"}
 
 
 def explain(

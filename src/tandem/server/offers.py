@@ -6,9 +6,10 @@ A Request is decided with or without it: an offer only keeps two clients from be
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Final
 
-OFFER_S = 60.0
-OFFERS_MAX = 100_000
+OFFER_S: Final = 60.0
+OFFERS_MAX: Final = 100_000
 
 
 class Offers:

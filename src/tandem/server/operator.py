@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from ipaddress import AddressValueError, IPv6Network
 from itertools import count
-from typing import Any
+from typing import Any, Final
 
 from tandem.effects.effects import Effects
 from tandem.effects.now import Moment
@@ -18,9 +18,9 @@ from tandem.wire.options import ClientFqdn
 from tandem.wire.reader import Reader
 from tandem.wire.text import read_octets, show_octets
 
-LISTINGS_MAX = 4
+LISTINGS_MAX: Final = 4
 """Lists that are being read page by page at the same time; the oldest is given up."""
-EXAMINED_PER_PAGE = 2000
+EXAMINED_PER_PAGE: Final = 2000
 
 Arguments = Mapping[str, Any]
 

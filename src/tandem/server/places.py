@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from tandem.effects.settings import Link, PoolSettings, Reservation, Settings, SubnetSettings
 from tandem.wire.received import ADDRESS_LENGTH, Relay
 
-LINK_LOCAL = 0xFE80 >> 6
-LINK_LOCAL_SHIFT = ADDRESS_LENGTH - 10
+LINK_LOCAL: Final = 0xFE80 >> 6
+LINK_LOCAL_SHIFT: Final = ADDRESS_LENGTH - 10
 
 
 class Home(NamedTuple):

@@ -6,26 +6,28 @@ Encoded once when the configuration is loaded; the joined octets of each combina
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Final
 
 from tandem.effects.settings import OptionSet, PoolSettings, Reservation, Settings, SubnetSettings
 from tandem.server.client import Client
 from tandem.server.places import Home
 from tandem.wire.message import MessageType
 from tandem.wire.names import read_name
-from tandem.wire.option import write_option, write_options
+from tandem.wire.octets import index_options, write_option
+from tandem.wire.option import write_options
 from tandem.wire.options import (
     ClientFqdn,
     InformationRefreshTime,
     PrefixExclude,
     RelaySuppliedOptions,
 )
-from tandem.wire.reader import Reader, WireError, index_options
+from tandem.wire.reader import Reader, WireError
 from tandem.wire.received import Index
 
-COMBINATIONS_MAX = 1024
-FQDN_SERVER = 0x01  # RFC 4704 4.1, the S bit
-FQDN_SERVER_OVERRIDES = 0x02  # the O bit
-FQDN_NO_UPDATE = 0x04  # the N bit
+COMBINATIONS_MAX: Final = 1024
+FQDN_SERVER: Final = 0x01  # RFC 4704 4.1, the S bit
+FQDN_SERVER_OVERRIDES: Final = 0x02  # the O bit
+FQDN_NO_UPDATE: Final = 0x04  # the N bit
 
 Combination = tuple[SubnetSettings | None, PoolSettings | None, Reservation | None, bytes, bool]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from struct import Struct
+from typing import Final
 
 from tandem.lease.lease import address_of
 from tandem.lease.promise import Lifetimes
@@ -11,7 +12,7 @@ from tandem.server.bindings import STATUS_TEXTS, Decision
 from tandem.server.client import Client
 from tandem.server.policy import codes_in, exclude_option
 from tandem.wire.message import RELAY_HEADER, MessageType
-from tandem.wire.option import write_option
+from tandem.wire.octets import write_option
 from tandem.wire.options import (
     IaAddress,
     IaNa,
@@ -24,10 +25,10 @@ from tandem.wire.options import (
 )
 from tandem.wire.received import Relay, body_of
 
-ECHO_REQUEST = 43  # RFC 4994: options that the relay wants back
-IA = Struct("!HHIII")
-IA_ADDRESS = Struct("!HH16sII")
-IA_PREFIX = Struct("!HHIIB16s")
+ECHO_REQUEST: Final = 43  # RFC 4994: options that the relay wants back
+IA: Final = Struct("!HHIII")
+IA_ADDRESS: Final = Struct("!HH16sII")
+IA_PREFIX: Final = Struct("!HHIIB16s")
 
 
 def status_option(status: StatusCode, text: str = "") -> bytes:

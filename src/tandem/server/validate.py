@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from tandem.wire.message import MessageType
 from tandem.wire.received import ClientMessage
@@ -27,7 +27,7 @@ class Row(NamedTuple):
     ias: Presence = Presence.ALLOWED
 
 
-ROWS: dict[int, Row] = {
+ROWS: Final[dict[int, Row]] = {
     MessageType.SOLICIT: Row(Presence.REQUIRED, Presence.FORBIDDEN),  # 16.2
     MessageType.REQUEST: Row(Presence.REQUIRED, Presence.OURS),  # 16.4
     MessageType.CONFIRM: Row(Presence.REQUIRED, Presence.FORBIDDEN),  # 16.5

@@ -11,8 +11,9 @@ from tandem.lease.lease import BindingStatus, show_key, unpack
 from tandem.wire import failover_options as fo
 from tandem.wire.binding import LeaseUpdate, LeaseVerdict, read_reply, read_update
 from tandem.wire.failover import FailoverMessage, FailoverType
-from tandem.wire.failover_options import EPOCH, FailoverStatus, ServerFlags
+from tandem.wire.failover_options import FailoverStatus, ServerFlags
 from tandem.wire.options import Status, VendorOptions
+from tandem.wire.times import EPOCH
 
 START_UTC = 1_800_000_000
 

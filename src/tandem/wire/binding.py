@@ -6,30 +6,46 @@ none. What is not known here is kept as encoded options in `details` and given b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from struct import Struct
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
-from tandem.wire import failover_options as fo
-from tandem.wire.failover_options import ClientData, FailoverStatus, from_wire, to_wire
-from tandem.wire.option import write_option
-from tandem.wire.options import ClientId, IaAddress, IaNa, IaPd, IaPrefix, Status
-from tandem.wire.reader import WireError, index_options
+from tandem.wire import codes
+from tandem.wire.failover_options import FailoverStatus
+from tandem.wire.octets import index_options, u32, write_option
+from tandem.wire.options import Status
+from tandem.wire.reader import WireError
 from tandem.wire.received import ADDRESS_LENGTH, DUID_OCTETS_MAX, IA_ADDRESS, IA_HEADER, IA_PREFIX
+from tandem.wire.times import from_wire, to_wire
 
-U8_OPTION = Struct("!HHB")
-U32_OPTION = Struct("!HHI")
-IA_ADDRESS_OPTION = Struct("!HH16sII")
-IA_PREFIX_OPTION = Struct("!HHIIB16s")
-IA_OPTION = Struct("!HHIII")
-STATUS_HEADER = Struct("!H")
-LEASES_MAX = 128
+U8_OPTION: Final = Struct("!HHB")
+U32_OPTION: Final = Struct("!HHI")
+IA_ADDRESS_OPTION: Final = Struct("!HH16sII")
+IA_PREFIX_OPTION: Final = Struct("!HHIIB16s")
+IA_OPTION: Final = Struct("!HHIII")
+STATUS_HEADER: Final = Struct("!H")
+LEASES_MAX: Final = 128
 """Leases in one update; a client holds fewer, and an answer about so many fits into a message."""
-TEXT_MAX = 200
-VSS = 68
+TEXT_MAX: Final = 200
+VSS: Final = 68
 """OPTION_VSS, RFC 6607 3.4: of which VPN what stands beside it is. That RFC is not supported."""
-GIVEN_BACK_OCTETS_MAX = 16_000
+GIVEN_BACK_OCTETS_MAX: Final = 16_000
 """Of one option in a rejection, so that with all that may stand in it fits into a message."""
+
+
+HOLDERS: Final = frozenset((codes.CLIENT_DATA, codes.IA_PREFIX))
+TIMES: Final = frozenset(
+    (
+        codes.START_TIME_OF_STATE,
+        codes.STATE_EXPIRATION_TIME,
+        codes.CLT_TIME,
+        codes.PARTNER_LIFETIME,
+        codes.PARTNER_RAW_CLT_TIME,
+        codes.EXPIRATION_TIME,
+    )
+)
+NOT_KEPT: Final = frozenset((codes.BINDING, codes.BASE_TIME, codes.STATUS, codes.CLIENT_DATA))
+NO_IA: Final = (0, 0, 0)
 
 
 class RejectedUpdate(WireError):
@@ -97,108 +113,112 @@ class Reply(NamedTuple):
     text: str = ""
 
 
-def _u32(code: int, value: int) -> bytes:
-    return U32_OPTION.pack(code, 4, value)
-
-
-def _time(code: int, utc_s: int) -> bytes:
-    return U32_OPTION.pack(code, 4, to_wire(utc_s)) if utc_s else b""
-
-
 def write_update(update: Update, now_utc: int) -> bytes:
     """Give the options of a BNDUPD made at that time."""
+    base_time = _time_option(codes.BASE_TIME, now_utc)
     if not update.duid:
         (lease,) = update.leases
-        return _lease_option(lease, _u32(fo.BaseTime.code, to_wire(now_utc)) + _lease_options(lease, now_utc))
-    client = (
-        write_option(ClientId.code, update.duid),
-        _u32(fo.BaseTime.code, to_wire(now_utc)),
-        update.details,
-        *(_ia_option(lease, _lease_option(lease, _lease_options(lease, now_utc))) for lease in update.leases),
-    )
-    return write_option(ClientData.code, b"".join(client))
+        return _lease_option(lease, base_time + _lease_options(lease, now_utc))
+    parts = [write_option(codes.CLIENT_ID, update.duid), base_time, update.details]
+    parts += [_ia_option(lease, _lease_option(lease, _lease_options(lease, now_utc))) for lease in update.leases]
+    return write_option(codes.CLIENT_DATA, b"".join(parts))
+
+
+def _time_option(code: int, utc_s: int) -> bytes:
+    return U32_OPTION.pack(code, 4, to_wire(utc_s))
 
 
 def _lease_options(lease: LeaseUpdate, now_utc: int) -> bytes:
-    clt = lease.client_last_transaction_time
-    return b"".join(
-        (
-            U8_OPTION.pack(fo.Binding.code, 1, lease.status),
-            _u32(fo.StartTimeOfState.code, to_wire(lease.start_time_of_state)),
-            _time(fo.StateExpirationTime.code, lease.state_expiration_time),
-            _u32(fo.CltTime.code, max(0, now_utc - clt)) if clt else b"",
-            _time(fo.PartnerLifetime.code, lease.partner_lifetime),
-            _time(fo.PartnerRawCltTime.code, lease.partner_raw_clt_time),
-            _time(fo.ExpirationTime.code, lease.expiration_time),
-            lease.details,
-        )
-    )
+    parts = [
+        U8_OPTION.pack(codes.BINDING, 1, lease.status),
+        _time_option(codes.START_TIME_OF_STATE, lease.start_time_of_state),
+    ]
+    if lease.state_expiration_time:
+        parts.append(_time_option(codes.STATE_EXPIRATION_TIME, lease.state_expiration_time))
+    if lease.client_last_transaction_time:
+        ago_s = max(0, now_utc - lease.client_last_transaction_time)
+        parts.append(U32_OPTION.pack(codes.CLT_TIME, 4, ago_s))
+    if lease.partner_lifetime:
+        parts.append(_time_option(codes.PARTNER_LIFETIME, lease.partner_lifetime))
+    if lease.partner_raw_clt_time:
+        parts.append(_time_option(codes.PARTNER_RAW_CLT_TIME, lease.partner_raw_clt_time))
+    if lease.expiration_time:
+        parts.append(_time_option(codes.EXPIRATION_TIME, lease.expiration_time))
+    parts.append(lease.details)
+    return b"".join(parts)
 
 
 def _lease_option(lease: LeaseUpdate, options: bytes) -> bytes:
     length, address = lease.key & 0xFF, (lease.key >> 8).to_bytes(16, "big")
     if length == ADDRESS_LENGTH:
         size = IA_ADDRESS.size + len(options)
-        return IA_ADDRESS_OPTION.pack(IaAddress.code, size, address, lease.preferred_s, lease.valid_s) + options
+        return IA_ADDRESS_OPTION.pack(codes.IA_ADDRESS, size, address, lease.preferred_s, lease.valid_s) + options
     size = IA_PREFIX.size + len(options)
-    return IA_PREFIX_OPTION.pack(IaPrefix.code, size, lease.preferred_s, lease.valid_s, length, address) + options
+    return IA_PREFIX_OPTION.pack(codes.IA_PREFIX, size, lease.preferred_s, lease.valid_s, length, address) + options
 
 
 def _ia_option(lease: LeaseUpdate, option: bytes) -> bytes:
-    code = IaNa.code if lease.key & 0xFF == ADDRESS_LENGTH else IaPd.code
+    code = codes.IA_NA if lease.key & 0xFF == ADDRESS_LENGTH else codes.IA_PD
     return IA_OPTION.pack(code, 12 + len(option), lease.iaid, lease.t1_s, lease.t2_s) + option
 
 
 def read_update(data: bytes) -> Update:
     """Read the options of a BNDUPD. WireError if they break their format, RejectedUpdate if they cannot be used."""
-    options = index_options(data, 0, len(data))
-    holders = [each for each in options if each[0] in (ClientData.code, IaPrefix.code)]
+    holders = [each for each in index_options(data, 0, len(data)) if each[0] in HOLDERS]
     if len(holders) != 1:
         raise MissingInformation(f"{len(holders)} options hold leases, and not one")
     code, start, end = holders[0]
-    if code == IaPrefix.code:
-        return Update(b"", b"", (_read_lease(data, code, start, end, (0, 0, 0), None),))
-    duid, base, details = b"", None, []
-    leases: list[LeaseUpdate] = []
-    inner = index_options(data, start, end)
-    for option, body, to in inner:
-        if option == fo.BaseTime.code:
-            base = from_wire(_read_u32(data, body, to))
-    for option, body, to in inner:
-        if option == ClientId.code:
+    if code == codes.IA_PREFIX:
+        return Update(b"", b"", (_read_lease(data, code, start, end, NO_IA, 0),))
+    return _read_client(data, start, end)
+
+
+def _read_client(data: bytes, start: int, end: int) -> Update:
+    duid, base, details = b"", 0, b""
+    ias: list[tuple[int, int, int]] = []
+    for option in index_options(data, start, end):
+        code, body, to = option
+        if code == codes.IA_NA or code == codes.IA_PD:
+            ias.append(option)
+        elif code == codes.CLIENT_ID:
             duid = data[body:to]
-        elif option in (IaNa.code, IaPd.code):
-            leases += _read_ia(data, option, body, to, base)
-        elif option == VSS:
+        elif code == codes.BASE_TIME:
+            base = from_wire(_read_time(data, body, to))
+        elif code == VSS:
             raise AnotherVpn
-        elif option not in (fo.BaseTime.code, Status.code):
-            details.append(data[body - 4 : to])
+        elif code != codes.STATUS:
+            details += data[body - 4 : to]
+    leases: list[LeaseUpdate] = []
+    for code, body, to in ias:
+        _read_ia(data, code, body, to, base, leases)
     if len(leases) > LEASES_MAX:
         raise MissingInformation(f"more than {LEASES_MAX} leases in one update cannot be taken over")
-    if not duid or base is None or not leases:
+    if not duid or not base or not leases:
         raise MissingInformation("an update of a client needs its identifier, a base time and a lease")
     if len(duid) > DUID_OCTETS_MAX:
         raise WireError(f"a DUID of {len(duid)} octets")
-    return Update(duid, b"".join(details), tuple(leases))
+    return Update(duid, details, tuple(leases))
 
 
-def _read_ia(data: bytes, kind: int, start: int, end: int, base: int | None) -> Iterator[LeaseUpdate]:
-    wanted = IaAddress.code if kind == IaNa.code else IaPrefix.code
-    if start + IA_HEADER.size > end:
+def _read_ia(data: bytes, kind: int, start: int, end: int, base: int, leases: list[LeaseUpdate]) -> None:
+    """Append what an identity association says of its leases."""
+    at = start + IA_HEADER.size
+    if at > end:
         raise WireError("an identity association is cut off")
     header = IA_HEADER.unpack_from(data, start)
-    for code, body, to in index_options(data, start + IA_HEADER.size, end):
+    wanted = codes.IA_ADDRESS if kind == codes.IA_NA else codes.IA_PREFIX
+    for code, body, to in index_options(data, at, end):
         if code == wanted:
-            yield _read_lease(data, code, body, to, header, base)
+            leases.append(_read_lease(data, code, body, to, header, base))
 
 
 def _read_key(data: bytes, code: int, start: int, end: int) -> tuple[int, int, int, int]:
     """Give key, preferred and valid lifetime, and where the options begin."""
-    layout = IA_ADDRESS if code == IaAddress.code else IA_PREFIX
+    layout = IA_ADDRESS if code == codes.IA_ADDRESS else IA_PREFIX
     at = start + layout.size
     if at > end:
         raise WireError("a lease's option is cut off")
-    if code == IaAddress.code:
+    if code == codes.IA_ADDRESS:
         address, preferred_s, valid_s = layout.unpack_from(data, start)
         return int.from_bytes(address, "big") << 8 | ADDRESS_LENGTH, preferred_s, valid_s, at
     preferred_s, valid_s, length, address = layout.unpack_from(data, start)
@@ -208,50 +228,49 @@ def _read_key(data: bytes, code: int, start: int, end: int) -> tuple[int, int, i
     return first << 8 | length, preferred_s, valid_s, at
 
 
-def _read_lease(
-    data: bytes, code: int, start: int, end: int, ia: tuple[int, int, int], base: int | None
-) -> LeaseUpdate:
+def _read_lease(data: bytes, code: int, start: int, end: int, ia: tuple[int, int, int], base: int) -> LeaseUpdate:
+    """Read a lease's option; `base` 0 is none, and the lease then can say nothing of its client."""
     key, preferred_s, valid_s, at = _read_key(data, code, start, end)
-    found: dict[int, int] = {}
-    details = []
+    status, details = -1, b""
+    times: dict[int, int] = {}
     for option, body, to in index_options(data, at, end):
-        if option == fo.Binding.code and to - body == 1:
-            found[option] = data[body]
-        elif option in TIME_CODES:
-            found[option] = _read_u32(data, body, to)
+        if option in TIMES:
+            times[option] = _read_time(data, body, to)
+        elif option == codes.BINDING and to - body == 1:
+            status = data[body]
         elif option == VSS:
             raise AnotherVpn
-        elif option not in (fo.BaseTime.code, Status.code, ClientData.code):
-            details.append(data[body - 4 : to])
-    status = found.get(fo.Binding.code)
-    if status is None or fo.StartTimeOfState.code not in found:
+        elif option not in NOT_KEPT:
+            details += data[body - 4 : to]
+    start_time = times.get(codes.START_TIME_OF_STATE)
+    if status < 0 or start_time is None:
         raise MissingInformation("a lease's update needs its binding-status and the start time of that")
-    ago_s = found.get(fo.CltTime.code)
-    if ago_s is not None and base is None:
+    ago_s = times.get(codes.CLT_TIME)
+    if ago_s is not None and not base:
         raise MissingInformation("a client-last-transaction-time needs a base time")
-    times = [from_wire(found.get(each, 0)) for each in ABSOLUTE_CODES]
-    start_time, state_expiration_time, partner_lifetime, partner_raw_clt_time, expiration_time = times
-    clt = max(1, base - ago_s) if ago_s is not None and base is not None else 0
+    iaid, t1_s, t2_s = ia
     return LeaseUpdate(
-        *(key, *ia, preferred_s, valid_s, status, start_time, state_expiration_time, clt),
-        *(partner_lifetime, partner_raw_clt_time, expiration_time, b"".join(details)),
+        key,
+        iaid,
+        t1_s,
+        t2_s,
+        preferred_s,
+        valid_s,
+        status,
+        from_wire(start_time),
+        from_wire(times.get(codes.STATE_EXPIRATION_TIME, 0)),
+        max(1, base - ago_s) if ago_s is not None else 0,
+        from_wire(times.get(codes.PARTNER_LIFETIME, 0)),
+        from_wire(times.get(codes.PARTNER_RAW_CLT_TIME, 0)),
+        from_wire(times.get(codes.EXPIRATION_TIME, 0)),
+        details,
     )
 
 
-ABSOLUTE_CODES = (
-    fo.StartTimeOfState.code,
-    fo.StateExpirationTime.code,
-    fo.PartnerLifetime.code,
-    fo.PartnerRawCltTime.code,
-    fo.ExpirationTime.code,
-)
-TIME_CODES = frozenset((*ABSOLUTE_CODES, fo.CltTime.code))
-
-
-def _read_u32(data: bytes, start: int, end: int) -> int:
+def _read_time(data: bytes, start: int, end: int) -> int:
     if end - start != 4:
         raise WireError(f"a time of {end - start} octets")
-    return int.from_bytes(data[start:end], "big")
+    return u32(data, start)
 
 
 def write_reply(update: Update, verdicts: Iterable[LeaseVerdict]) -> bytes:
@@ -259,10 +278,10 @@ def write_reply(update: Update, verdicts: Iterable[LeaseVerdict]) -> bytes:
     if not update.duid:
         (lease,), (verdict,) = update.leases, verdicts
         return _lease_option(lease, _verdict_options(lease, verdict))
-    parts = [write_option(ClientId.code, update.duid)]
+    parts = [write_option(codes.CLIENT_ID, update.duid)]
     for lease, verdict in zip(update.leases, verdicts, strict=True):
         parts.append(_ia_option(lease, _lease_option(lease, _verdict_options(lease, verdict))))
-    return write_option(ClientData.code, b"".join(parts))
+    return write_option(codes.CLIENT_DATA, b"".join(parts))
 
 
 def write_rejection(data: bytes, code: int, text: str) -> bytes:
@@ -272,20 +291,20 @@ def write_rejection(data: bytes, code: int, text: str) -> bytes:
     """
     status = _status_option(code, text)
     for option, start, end in index_options(data, 0, len(data)):
-        if option == ClientData.code:
-            return write_option(ClientData.code, _given_back(data, start, end, OF_CLIENT) + status)
+        if option == codes.CLIENT_DATA:
+            return write_option(codes.CLIENT_DATA, _given_back(data, start, end, OF_CLIENT) + status)
         at = start + IA_PREFIX.size
-        if option == IaPrefix.code and at <= end:
-            return write_option(IaPrefix.code, data[start:at] + status + _given_back(data, at, end, OF_PREFIX))
+        if option == codes.IA_PREFIX and at <= end:
+            return write_option(codes.IA_PREFIX, data[start:at] + status + _given_back(data, at, end, OF_PREFIX))
     return status
 
 
-OF_CLIENT = {ClientId.code: ClientId.code, VSS: VSS}
-OF_PREFIX = {
+OF_CLIENT: Final = {codes.CLIENT_ID: codes.CLIENT_ID, VSS: VSS}
+OF_PREFIX: Final = {
     VSS: VSS,
-    fo.Binding.code: fo.Binding.code,
-    fo.StateExpirationTime.code: fo.StateExpirationTime.code,
-    fo.PartnerLifetime.code: fo.PartnerLifetimeSent.code,
+    codes.BINDING: codes.BINDING,
+    codes.STATE_EXPIRATION_TIME: codes.STATE_EXPIRATION_TIME,
+    codes.PARTNER_LIFETIME: codes.PARTNER_LIFETIME_SENT,
 }
 """What is given back of an update, and under which code."""
 
@@ -300,18 +319,18 @@ def _given_back(data: bytes, start: int, end: int, codes: Mapping[int, int]) -> 
 
 
 def _status_option(code: int, text: str) -> bytes:
-    return write_option(Status.code, Status(code, text[:TEXT_MAX]).body())
+    return write_option(codes.STATUS, Status(code, text[:TEXT_MAX]).body())
 
 
 def _verdict_options(lease: LeaseUpdate, verdict: LeaseVerdict) -> bytes:
-    return b"".join(
-        (
-            _status_option(verdict.code, verdict.text) if verdict.code else b"",
-            U8_OPTION.pack(fo.Binding.code, 1, lease.status),
-            _time(fo.StateExpirationTime.code, lease.state_expiration_time),
-            _time(fo.PartnerLifetimeSent.code, lease.partner_lifetime),
-        )
-    )
+    options = U8_OPTION.pack(codes.BINDING, 1, lease.status)
+    if verdict.code:
+        options = _status_option(verdict.code, verdict.text) + options
+    if lease.state_expiration_time:
+        options += _time_option(codes.STATE_EXPIRATION_TIME, lease.state_expiration_time)
+    if lease.partner_lifetime:
+        options += _time_option(codes.PARTNER_LIFETIME_SENT, lease.partner_lifetime)
+    return options
 
 
 def read_reply(data: bytes) -> Reply:
@@ -319,39 +338,42 @@ def read_reply(data: bytes) -> Reply:
     verdicts: list[LeaseVerdict] = []
     code, text = 0, ""
     for option, start, end in index_options(data, 0, len(data)):
-        if option == Status.code:
+        if option == codes.STATUS:
             code, text = _read_status(data, start, end)
-        elif option == IaPrefix.code:
+        elif option == codes.IA_PREFIX:
             verdicts.append(_read_verdict(data, option, start, end))
-        elif option == ClientData.code:
+        elif option == codes.CLIENT_DATA:
             for inner, body, to in index_options(data, start, end):
-                if inner == Status.code:
+                if inner == codes.STATUS:
                     code, text = _read_status(data, body, to)
-                elif inner in (IaNa.code, IaPd.code):
+                elif inner == codes.IA_NA or inner == codes.IA_PD:
                     verdicts += _read_ia_verdicts(data, body, to)
     return Reply(tuple(verdicts), code, text)
 
 
-def _read_ia_verdicts(data: bytes, start: int, end: int) -> Iterator[LeaseVerdict]:
+def _read_ia_verdicts(data: bytes, start: int, end: int) -> list[LeaseVerdict]:
     """Read the verdicts in an IA; a status of the IA itself is one for all in it (RFC 8156 7.7)."""
-    if start + IA_HEADER.size > end:
+    at = start + IA_HEADER.size
+    if at > end:
         raise WireError("an identity association is cut off")
-    options = index_options(data, start + IA_HEADER.size, end)
-    whole = [_read_status(data, body, to) for code, body, to in options if code == Status.code]
-    for code, body, to in options:
-        if code in (IaAddress.code, IaPrefix.code):
-            verdict = _read_verdict(data, code, body, to)
-            yield verdict._replace(code=whole[0][0], text=whole[0][1]) if whole and whole[0][0] else verdict
+    verdicts: list[LeaseVerdict] = []
+    whole, text = 0, ""
+    for code, body, to in index_options(data, at, end):
+        if code == codes.IA_ADDRESS or code == codes.IA_PREFIX:
+            verdicts.append(_read_verdict(data, code, body, to))
+        elif code == codes.STATUS and not whole:
+            whole, text = _read_status(data, body, to)
+    return [each._replace(code=whole, text=text) for each in verdicts] if whole else verdicts
 
 
 def _read_verdict(data: bytes, code: int, start: int, end: int) -> LeaseVerdict:
     key, _, _, at = _read_key(data, code, start, end)
     status, text, sent = 0, "", 0
     for option, body, to in index_options(data, at, end):
-        if option == Status.code:
+        if option == codes.STATUS:
             status, text = _read_status(data, body, to)
-        elif option == fo.PartnerLifetimeSent.code:
-            sent = from_wire(_read_u32(data, body, to))
+        elif option == codes.PARTNER_LIFETIME_SENT:
+            sent = from_wire(_read_time(data, body, to))
     return LeaseVerdict(key, status, text, sent)
 
 

@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import IntEnum
 from struct import Struct
-from typing import NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
-from tandem.wire.failover_options import EPOCH
 from tandem.wire.message import Message, MessageType
+from tandem.wire.octets import u32
 from tandem.wire.option import Option, read_options, show_option, write_options
 from tandem.wire.options import Status
 from tandem.wire.reader import Reader, WireError
+from tandem.wire.times import EPOCH, to_wire
 
-STARTTLS = 23
+STARTTLS: Final = 23
 """RFC 7653 6.2.2; framed like the others, with the header of a client's message."""
-SIZE = Struct("!H")
-HEADER = Struct("!B3sI")
+SIZE: Final = Struct("!H")
+HEADER_OCTETS: Final = 8
 """Type, transaction-id, sent-time."""
-SENT_TIME_AT = SIZE.size + 4
-MESSAGE_OCTETS_MAX = 0xFFFF
+HEADER_IN_FRAME: Final = Struct("!HII")
+SENT_TIME_AT: Final = SIZE.size + 4
+MESSAGE_OCTETS_MAX: Final = 0xFFFF
 
 AnyOption = TypeVar("AnyOption", bound=Option)
 
@@ -41,7 +43,7 @@ class FailoverType(IntEnum):
     CONTACT = 35
 
 
-TYPES = {int(each): each for each in FailoverType}
+TYPES: Final = {int(each): each for each in FailoverType}
 
 
 class FailoverMessage(NamedTuple):
@@ -53,28 +55,30 @@ class FailoverMessage(NamedTuple):
     sent_time: int = 0
 
     def write(self) -> bytes:
-        """Give the message with its frame; the time is stamped when it is sent. WireError if it is too long."""
-        size = HEADER.size + len(self.options)
-        if size > MESSAGE_OCTETS_MAX:
-            raise WireError(f"a message of {size} octets does not fit into a frame")
-        sent = (self.sent_time - EPOCH) & 0xFFFFFFFF if self.sent_time else 0
-        header = HEADER.pack(self.type, self.transaction_id.to_bytes(3, "big"), sent)
-        return SIZE.pack(size) + header + self.options
+        """Give the message with its frame. WireError if it is too long."""
+        return write_failover_message(self.type, self.transaction_id, self.options, self.sent_time)
 
     def read_options(self) -> tuple[Option, ...]:
         """Decode the options. WireError if one breaks its format."""
         return read_options(Reader(self.options))
 
 
+def write_failover_message(type_: FailoverType, transaction_id: int, options: bytes, sent_time: int = 0) -> bytes:
+    """Give a message with its frame; the time is stamped when it is sent. WireError if it is too long."""
+    size = HEADER_OCTETS + len(options)
+    if size > MESSAGE_OCTETS_MAX:
+        raise WireError(f"a message of {size} octets does not fit into a frame")
+    return HEADER_IN_FRAME.pack(size, type_ << 24 | transaction_id, to_wire(sent_time)) + options
+
+
 def read_failover_message(data: bytes) -> FailoverMessage:
     """Read what a frame held. WireError if it is no message between partners; the options are not looked at."""
-    if len(data) < HEADER.size:
+    if len(data) < HEADER_OCTETS:
         raise WireError("a message is shorter than its header")
-    type_, transaction_id, sent = HEADER.unpack_from(data)
-    known = TYPES.get(type_)
+    known = TYPES.get(data[0])
     if known is None:
-        raise WireError(f"message type {type_} is not one of failover")
-    return FailoverMessage(known, int.from_bytes(transaction_id, "big"), data[HEADER.size :], sent + EPOCH)
+        raise WireError(f"message type {data[0]} is not one of failover")
+    return FailoverMessage(known, u32(data, 0) & 0xFFFFFF, data[HEADER_OCTETS:], u32(data, 4) + EPOCH)
 
 
 def message(type_: FailoverType, transaction_id: int, options: Iterable[Option] = ()) -> FailoverMessage:

@@ -9,19 +9,6 @@ from enum import IntEnum, IntFlag
 
 from tandem.wire.option import U8, U16, U32, Address, Colons, Name, Nested, Octets, Option, Text, option
 
-EPOCH = 946_684_800
-"""2000-01-01 UTC, in UTC seconds since 1970."""
-
-
-def to_wire(utc_s: int) -> int:
-    """Give UTC seconds since 1970 as an absolute time; 0 stays 0."""
-    return (utc_s - EPOCH) & 0xFFFFFFFF if utc_s else 0
-
-
-def from_wire(absolute: int) -> int:
-    """Give an absolute time as UTC seconds since 1970, up to 2^32 - 1; 0 stays 0."""
-    return min(absolute + EPOCH, 0xFFFFFFFE) if absolute else 0
-
 
 class FailoverStatus(IntEnum):
     """RFC 8156 5.6, and the two that it takes over from RFC 7653."""

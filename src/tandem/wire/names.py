@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from tandem.wire.reader import Reader, WireError
 
-NAME_OCTETS_MAX = 255
-LABEL_OCTETS_MAX = 63
-PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
-ESCAPED = re.compile(rb"\\([0-9]{3})")
+NAME_OCTETS_MAX: Final = 255
+LABEL_OCTETS_MAX: Final = 63
+PLAIN: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
+ESCAPED: Final = re.compile(rb"\\([0-9]{3})")
 
 
 def read_name(reader: Reader) -> str:

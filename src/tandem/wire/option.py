@@ -13,15 +13,9 @@ from struct import Struct
 from typing import Annotated, Any, ClassVar, NamedTuple, TypeVar, dataclass_transform, get_type_hints
 
 from tandem.wire import names
+from tandem.wire.octets import write_option
 from tandem.wire.reader import Reader, WireError
 from tandem.wire.text import show_address, show_octets
-
-HEADER = Struct("!HH")
-OPTION_SIZE_MAX = 0xFFFF
-
-
-class TooLong(ValueError):
-    """Something would not fit into the format."""
 
 
 class Field(NamedTuple):
@@ -156,13 +150,6 @@ def read_options(reader: Reader) -> tuple[Option, ...]:
         found.append(Unknown(code, body.rest()) if declared is None else declared.read(body))
         body.done()  # the one place where a remainder is refused
     return tuple(found)
-
-
-def write_option(code: int, body: bytes) -> bytes:
-    """Put the header before a body. TooLong if the body does not fit into an option."""
-    if len(body) > OPTION_SIZE_MAX:
-        raise TooLong(f"option {code} would take {len(body)} octets; {OPTION_SIZE_MAX} is the most")
-    return HEADER.pack(code, len(body)) + body
 
 
 def write_options(options: Iterable[Option]) -> bytes:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-DEPTH_MAX = 8  # options in options: an IA holds a lease, a lease holds options, and there is room to spare
+from typing import Final
+
+DEPTH_MAX: Final = 8  # options in options: an IA holds a lease, a lease holds options, and there is room to spare
 
 
 class WireError(ValueError):
@@ -46,21 +48,3 @@ class Reader:
         """Refuse leftovers: WireError unless everything was read."""
         if self.at != self.end:
             raise WireError(f"{self.end - self.at} octets left over at {self.at}")
-
-
-def index_options(data: bytes, at: int, end: int) -> list[tuple[int, int, int]]:
-    """List the options in data[at:end] as (code, start of body, end of body), decoding nothing.
-
-    Raises WireError when an option's length passes `end` (RFC 9915 21.1).
-    """
-    found = []
-    while at < end:
-        body = at + 4
-        if body > end:
-            raise WireError(f"an option's header is cut off at {at}")
-        to = body + (data[at + 2] << 8 | data[at + 3])
-        if to > end:
-            raise WireError(f"option {data[at] << 8 | data[at + 1]} at {at} passes the end by {to - end} octets")
-        found.append((data[at] << 8 | data[at + 1], body, to))
-        at = to
-    return found

@@ -6,35 +6,28 @@ Everything else stays octets until somebody asks for it with `body`.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from tandem.wire import codes
 from tandem.wire.message import HOP_COUNT_LIMIT, RELAY_HEADER, RELAYED, MessageType
-from tandem.wire.options import (
-    ClientId,
-    IaAddress,
-    IaNa,
-    IaPd,
-    IaPrefix,
-    OptionRequest,
-    RelayMessage,
-    ServerId,
-)
-from tandem.wire.reader import WireError, index_options
+from tandem.wire.octets import index_options
+from tandem.wire.options import IaAddress, IaNa, IaPrefix
+from tandem.wire.reader import WireError
 
-IAS_MAX = 32
+IAS_MAX: Final = 32
 """Identity associations in one message; a client may hold no more leases than that."""
-ASKED_MAX = 64
+ASKED_MAX: Final = 64
 """Leases that a client may name in one message."""
-REQUESTED_OCTETS_MAX = 512
+REQUESTED_OCTETS_MAX: Final = 512
 """Of an option request that is longer, the rest is not looked at: 256 options are enough for anybody."""
-DUID_OCTETS_MAX = 130
+DUID_OCTETS_MAX: Final = 130
 """RFC 9915 11.1: a type of two octets and up to 128 behind it."""
 
-ADDRESS_LENGTH = 128
-CLIENT_HEADER_OCTETS = 4
-IA_HEADER = IaNa.fixed
-IA_ADDRESS = IaAddress.fixed
-IA_PREFIX = IaPrefix.fixed
+ADDRESS_LENGTH: Final = 128
+CLIENT_HEADER_OCTETS: Final = 4
+IA_HEADER: Final = IaNa.fixed
+IA_ADDRESS: Final = IaAddress.fixed
+IA_PREFIX: Final = IaPrefix.fixed
 
 Index = list[tuple[int, int, int]]
 
@@ -119,7 +112,7 @@ def unwrap(data: bytes) -> tuple[list[Relay], int, int]:
         options = index_options(data, options_start, end)
         relays.append(Relay(hop_count, link_address, peer_address, options))
         for code, body, body_end in options:
-            if code == RelayMessage.code:
+            if code == codes.RELAY_MESSAGE:
                 start, end = body, body_end
                 break
         else:
@@ -139,14 +132,14 @@ def read_client_message(data: bytes, start: int, end: int) -> ClientMessage:
     options = index_options(data, start + CLIENT_HEADER_OCTETS, end)
     message = ClientMessage(data, data[start], data[start + 1 : start + CLIENT_HEADER_OCTETS], options)
     for code, body, body_end in options:
-        if code == ClientId.code:
+        if code == codes.CLIENT_ID:
             message.client_id = _read_duid(message.client_id, data[body:body_end])
             message.client_id_option = data[body - 4 : body_end]
-        elif code == ServerId.code:
+        elif code == codes.SERVER_ID:
             message.server_id = _read_duid(message.server_id, data[body:body_end])
-        elif code == IaNa.code or code == IaPd.code:
+        elif code == codes.IA_NA or code == codes.IA_PD:
             message.ias.append(_read_ia(data, code, body, body_end))
-        elif code == OptionRequest.code:
+        elif code == codes.OPTION_REQUEST:
             message.requested = data[body : min(body_end, body + REQUESTED_OCTETS_MAX)]
     _check_ias(message.ias)
     return message
@@ -176,8 +169,8 @@ def _read_ia(data: bytes, code: int, start: int, end: int) -> Ia:
     iaid, _, _ = IA_HEADER.unpack_from(data, start)
     if at == end:
         return Ia(code, iaid, ())
-    read = _read_ia_address if code == IaNa.code else _read_ia_prefix
-    wanted = IaAddress.code if code == IaNa.code else IaPrefix.code
+    read = _read_ia_address if code == codes.IA_NA else _read_ia_prefix
+    wanted = codes.IA_ADDRESS if code == codes.IA_NA else codes.IA_PREFIX
     return Ia(
         code,
         iaid,

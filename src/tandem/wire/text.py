@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from struct import Struct
+from typing import Final
 
-GROUPS = Struct("!8H")
-SHOWN_GROUPS = ":".join(["{:x}"] * 8)
-ZEROS = re.compile(r"(?:^|:)0(?::0)+(?=:|$)")
+GROUPS: Final = Struct("!8H")
+SHOWN_GROUPS: Final = ":".join(["{:x}"] * 8)
+ZEROS: Final = re.compile(r"(?:^|:)0(?::0)+(?=:|$)")
 """Two or more groups of zeros with the colons around them, but the last."""
 
 
