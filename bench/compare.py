@@ -12,6 +12,7 @@ import platform
 import re
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -204,8 +205,8 @@ def steps(comparison: Comparison, is_full: bool) -> Iterator[Callable[[], None]]
     yield comparison.too_much
 
 
-def main() -> None:
-    """Measure, print, and write."""
+def main() -> int:
+    """Measure, print, and write. What cannot be measured is said, and the rest goes on; then the status is 1."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--full", action="store_true", help="everything, three rounds; about an hour")
     arguments.add_argument("--out", type=Path, default=Path("docs/bench"), metavar="FOLDER")
@@ -215,13 +216,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="tandem-bench-") as scratch, field(Path(scratch)) as place:
         comparison = Comparison(place, rounds=3 if wanted.full else 1)
         comparison.found["machine"] = machine()
+        failed = 0
         for step in steps(comparison, wanted.full):
-            step()
+            try:
+                step()
+            except (subprocess.CalledProcessError, RuntimeError, OSError) as error:
+                failed = 1
+                comparison.say(f"[red]this could not be measured: {error}[/]")
             file.write_text(json.dumps(comparison.found, indent=1) + "\n")
     print(report.table(comparison.found))
     if wanted.full:
         report.plot(comparison.found, wanted.out)
+    return failed
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

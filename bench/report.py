@@ -17,14 +17,11 @@ def table(found: Found) -> str:
     """Give all that was found as Markdown."""
     parts = [_rates(found)]
     if "primary" in found.get("work", {}):
-        parts += [_work(found["work"]["primary"]), _waits(found["waits"])]
-    if "held" in found:
-        parts += [
-            _held(found["held"]),
-            _growth(found["growth"]),
-            _resync(found["resync"]),
-            _overload(found["overload"]),
-        ]
+        parts.append(_work(found["work"]["primary"]))
+    if found.get("waits"):
+        parts.append(_waits(found["waits"]))
+    more = {"held": _held, "growth": _growth, "resync": _resync, "overload": _overload}
+    parts += [show(found[name]) for name, show in more.items() if name in found]
     return "\n\n".join(parts)
 
 
