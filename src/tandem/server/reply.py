@@ -11,12 +11,10 @@ from tandem.lease.promise import Lifetimes
 from tandem.server.bindings import STATUS_TEXTS, Decision
 from tandem.server.client import Client
 from tandem.server.policy import codes_in, exclude_option
+from tandem.wire import codes
 from tandem.wire.message import RELAY_HEADER, MessageType
 from tandem.wire.octets import write_option
 from tandem.wire.options import (
-    IaAddress,
-    IaNa,
-    IaPrefix,
     InterfaceId,
     RelayMessage,
     RelayPort,
@@ -55,9 +53,9 @@ def write_ia(client: Client, decision: Decision, t1: int, t2: int) -> bytes:
     code, iaid, _ = decision.ia
     body = b""
     lives = False
-    for key, lifetimes, home, *_ in decision.told:
+    for key, lifetimes, home, _, _ in decision.told:
         lives = lives or lifetimes.valid_s > 0
-        if code == IaNa.code:
+        if code == codes.IA_NA:
             body += _write_address(key, lifetimes)
         else:
             body += _write_prefix(key, lifetimes, exclude_option(client, key, home) if home else b"")
@@ -69,13 +67,13 @@ def write_ia(client: Client, decision: Decision, t1: int, t2: int) -> bytes:
 
 
 def _write_address(key: int, lifetimes: Lifetimes) -> bytes:
-    return IA_ADDRESS.pack(IaAddress.code, 24, address_of(key), lifetimes.preferred_s, lifetimes.valid_s)
+    return IA_ADDRESS.pack(codes.IA_ADDRESS, 24, address_of(key), lifetimes.preferred_s, lifetimes.valid_s)
 
 
 def _write_prefix(key: int, lifetimes: Lifetimes, exclude: bytes) -> bytes:
     preferred_s, valid_s, _, _ = lifetimes
     size = 25 + len(exclude)
-    return IA_PREFIX.pack(IaPrefix.code, size, preferred_s, valid_s, key & 0xFF, address_of(key)) + exclude
+    return IA_PREFIX.pack(codes.IA_PREFIX, size, preferred_s, valid_s, key & 0xFF, address_of(key)) + exclude
 
 
 def wrap(data: bytes, relays: list[Relay], answer: bytes) -> bytes:

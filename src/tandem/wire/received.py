@@ -169,13 +169,13 @@ def _read_ia(data: bytes, code: int, start: int, end: int) -> Ia:
     iaid, _, _ = IA_HEADER.unpack_from(data, start)
     if at == end:
         return Ia(code, iaid, ())
-    read = _read_ia_address if code == codes.IA_NA else _read_ia_prefix
-    wanted = codes.IA_ADDRESS if code == codes.IA_NA else codes.IA_PREFIX
-    return Ia(
-        code,
-        iaid,
-        tuple([read(data, body, to) for found, body, to in index_options(data, at, end) if found == wanted]),
-    )
+    asked: list[int] = []
+    for found, body, to in index_options(data, at, end):
+        if found == codes.IA_ADDRESS and code == codes.IA_NA:
+            asked.append(_read_ia_address(data, body, to))
+        elif found == codes.IA_PREFIX and code == codes.IA_PD:
+            asked.append(_read_ia_prefix(data, body, to))
+    return Ia(code, iaid, tuple(asked))
 
 
 def _read_ia_address(data: bytes, start: int, end: int) -> int:

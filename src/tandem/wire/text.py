@@ -7,14 +7,14 @@ from struct import Struct
 from typing import Final
 
 GROUPS: Final = Struct("!8H")
-SHOWN_GROUPS: Final = ":".join(["{:x}"] * 8)
+SHOWN_GROUPS: Final = ":".join(["%x"] * 8)
 ZEROS: Final = re.compile(r"(?:^|:)0(?::0)+(?=:|$)")
 """Two or more groups of zeros with the colons around them, but the last."""
 
 
 def show_address(address: bytes) -> str:
     """Show 16 octets as an IPv6 address (RFC 5952)."""
-    text = SHOWN_GROUPS.format(*GROUPS.unpack(address))
+    text: str = SHOWN_GROUPS % GROUPS.unpack(address)
     if "0:0" not in text:  # most addresses, and each line of the log shows one
         return text
     runs = ZEROS.findall(text)
