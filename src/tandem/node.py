@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Final, NamedTuple
 
 from tandem.effects.effects import Answer, Effects
@@ -32,6 +33,8 @@ from tandem.server.engine import Engine
 from tandem.server.expiry import end_leases
 from tandem.server.operator import CommandError, Operator
 
+UNLIMITED: Final = Rules()
+"""What may be done where there is no partner."""
 CLOCK_STEP_MAX_S: Final = 5
 """How far UTC may lie behind the newest time on record before serving stops."""
 
@@ -130,7 +133,8 @@ class Node:
     def _rules(self) -> Mapping[str | None, Rules]:
         """Give the rules by relationship; None stands for what is in none."""
         why_not = self._why_not()
-        rules: dict[str | None, Rules] = {None: Rules(), **self._relationships.rules()}
+        rules = self._relationships.rules()
+        rules[None] = UNLIMITED
         if why_not:
             return {name: each._replace(serve=Serve.NONE, reason=why_not) for name, each in rules.items()}
         return rules
@@ -147,11 +151,11 @@ class Node:
     def _next_wake(self, now: Moment, more: bool) -> float | None:
         if more:
             return now.mono
-        times = [each for each in (self._relationships.next_wake(now),) if each is not None]
+        due = self._relationships.next_wake(now)
         deadline = self._table.next_deadline()
         if deadline is not None:
-            times.append(now.mono + max(1, deadline - now.lapse_utc))
-        return min(times, default=None)
+            due = min(due, now.mono + max(1, deadline - now.lapse_utc))
+        return None if due == inf else due
 
     def _use_pools(self, settings: Settings) -> None:
         """Lay the configured pools over the table, each without what is reserved in it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf
 from typing import Final
 
 from tandem.effects.effects import Effects, Hangup
@@ -66,21 +67,22 @@ class Endpoint:
         """Say what may be done for clients."""
         return self.machine.rules(self.table, self.aside, self.exchange.fingerprint.withheld)
 
-    def next_wake(self, now: Moment) -> float | None:
-        """Give the monotonic time at which something may be due, None if there is nothing."""
-        times: list[float | None] = []
-        if self.session is not None:
-            times.append(self.session.next_contact_mono() if self.session.established else None)
-            times.append(self.session.dead_mono(self.relationship.keepalive_s))
-            times.append(self.exchange.next_wake() if self.machine.ok else None)
+    def next_wake(self, now: Moment) -> float:
+        """Give the monotonic time at which something may be due, infinite if there is nothing."""
+        due, session = inf, self.session
+        if session is not None:
+            due = session.dead_mono(self.relationship.keepalive_s)
+            if session.established:
+                due = min(due, session.next_contact_mono())
+            if self.machine.ok:
+                due = min(due, self.exchange.next_wake())
         elif self.role is Role.PRIMARY:
-            times.append(self._dial_at)
+            due = self._dial_at
         if self.machine.starting:
-            times.append(self.machine.startup_until)
+            due = min(due, self.machine.startup_until)
         elif self.machine.record.wait_until:
-            times.append(now.mono + max(1, self.machine.record.wait_until - now.lapse_utc))
-        due = min((each for each in times if each is not None), default=None)
-        return None if due is None else max(now.mono + WAKE_MIN_S, due)
+            due = min(due, now.mono + max(1, self.machine.record.wait_until - now.lapse_utc))
+        return max(now.mono + WAKE_MIN_S, due)
 
     def use(self, relationship: Relationship, now: Moment, effects: Effects) -> None:
         """Go on with changed settings; what was agreed with the partner is agreed anew."""

@@ -97,10 +97,10 @@ class Exchange:
             session.send(FailoverType.CONTACT, self.fingerprint.details(), effects.at_once, now)
         return more
 
-    def next_wake(self) -> float | None:
-        """Give the monotonic time at which something is due that nothing else brings about."""
-        times = (self._balance_at, self.updates.next_retry())
-        return min((each for each in times if each is not None), default=None)
+    def next_wake(self) -> float:
+        """Give the monotonic time at which something is due that nothing else brings about, infinite if nothing is."""
+        retry = self.updates.next_retry()
+        return retry if self._balance_at is None else min(self._balance_at, retry)
 
     def take(
         self, now: Moment, message: FailoverMessage, session: Session, communicated: bool, effects: Effects

@@ -47,6 +47,9 @@ class Machine:
         self.cut_since = now.utc
         self.moves: list[Move] = []
         self._had_record = record is not None
+        self._rules = Rules()
+        self._rules_follow: tuple[object, ...] = ()
+        """What the rules were last made from."""
         self.start(now, "this server has just started")
 
     def start(self, now: Moment, why: str) -> None:
@@ -94,6 +97,13 @@ class Machine:
 
     def rules(self, table: LeaseTable, aside: str, withheld: Holes | None) -> Rules:
         """Say what may be done for clients; `aside` is why this server serves nobody, if it does not."""
+        follow = (self.record, self.ok, self.cut_since, self.starting, aside, withheld)
+        if follow != self._rules_follow:
+            self._rules_follow = follow
+            self._rules = self._make_rules(table, aside, withheld)
+        return self._rules
+
+    def _make_rules(self, table: LeaseTable, aside: str, withheld: Holes | None) -> Rules:
         state = self.record.state
         alone_since = self.record.partner_down_time if state is State.PARTNER_DOWN else None
         unsent_since = None if self.ok else self.cut_since

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import islice
+from math import inf
 from typing import Any, Final
 
 from tandem.effects.effects import Effects, Hangup
@@ -131,13 +132,14 @@ class Relationships:
             sentence = f"this server cannot serve: {REASONS[reason]}" if reason else ""
             endpoint.mind_service(now, sentence, reason == "disk", effects)
 
-    def next_wake(self, now: Moment) -> float | None:
-        """Give the monotonic time at which something may be due, None if there is no relationship."""
-        if not self._endpoints:
-            return None
-        times = [endpoint.next_wake(now) for endpoint in self._endpoints.values()]
-        times += [session.opened_mono + HANDSHAKE_S for session, _ in self._strangers.values()]
-        return min((self._beat_at, *(each for each in times if each is not None)))
+    def next_wake(self, now: Moment) -> float:
+        """Give the monotonic time at which something may be due, infinite if there is no relationship."""
+        due = self._beat_at if self._endpoints else inf
+        for endpoint in self._endpoints.values():
+            due = min(due, endpoint.next_wake(now))
+        for session, _ in self._strangers.values():
+            due = min(due, session.opened_mono + HANDSHAKE_S)
+        return due
 
     def pump(self, now: Moment, effects: Effects) -> bool:
         """Send partners what is due, also of what was just committed; say whether there is more right away."""

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from heapq import heappop, heappush
 from itertools import chain
+from math import inf
 from typing import Final, NamedTuple
 
 from tandem.effects.effects import Effects
@@ -58,6 +59,8 @@ class Updates:
         self._in_flight: dict[int, Sent] = {}
         self._flying: dict[int, int] = {}
         self._retries: list[tuple[float, int]] = []
+        self._retry_at: dict[int, float] = {}
+        """When a lease that was refused is told again; an entry of `_retries` with another time is of old."""
         self.rejected: dict[int, Rejection] = {}
         self._asked_for: Iterator[int] | None = None
         self._asked_id: int | None = None
@@ -95,6 +98,7 @@ class Updates:
         self._in_flight.clear()
         self._flying.clear()
         self._retries.clear()
+        self._retry_at.clear()
         self.rejected.clear()
         self._asked_for = None
         self._asked_id = None
@@ -128,7 +132,9 @@ class Updates:
     def send(self, now: Moment, session: Session, effects: Effects, live: bool) -> bool:
         """Send what the partner has room for; with `live` not only what it asked for. Say whether more waits."""
         while self._retries and self._retries[0][0] <= now.mono:
-            self._pending[heappop(self._retries)[1]] = None
+            due, key = heappop(self._retries)
+            if self._retry_at.get(key) == due:  # else it was told and refused again meanwhile
+                self._pending[key] = None
         budget = min(MESSAGES_PER_CALL, session.max_unacked - len(self._in_flight))
         has_room = budget > 0
         examined = 0
@@ -147,9 +153,9 @@ class Updates:
         self._finish_answer(session, effects)
         return has_room and bool((live and self._pending) or self._asked_for is not None)
 
-    def next_retry(self) -> float | None:
-        """Give the monotonic time at which a rejected update is tried again, None if there is none."""
-        return self._retries[0][0] if self._retries else None
+    def next_retry(self) -> float:
+        """Give the monotonic time at which a rejected update is tried again, infinite if there is none."""
+        return self._retries[0][0] if self._retries else inf
 
     def answered(self, now: Moment, transaction_id: int, reply: Reply, effects: Effects) -> list[int]:
         """Take in a BNDREPLY (RFC 8156 7.7) and give the keys of what was rejected.
@@ -218,6 +224,7 @@ class Updates:
 
     def _acknowledged(self, key: int, record: bytes, partner_lifetime_sent: int, effects: Effects) -> None:
         self.rejected.pop(key, None)
+        self._retry_at.pop(key, None)
         current = self._table.record(key)
         if current is None:
             return
@@ -252,4 +259,5 @@ class Updates:
             self._pending[key] = None
             return
         delay_s = min(RETRY_FIRST_S * 2 ** min(times - 1, 10), RETRY_LAST_S)
+        self._retry_at[key] = now.mono + delay_s
         heappush(self._retries, (now.mono + delay_s, key))

@@ -116,13 +116,18 @@ class Runtime:
         if effects.lines:
             self._partners.obey(effects.lines)
         self._mind_the_room()
+        self._wake_by(effects.wake)
+
+    def _wake_by(self, wake: float | None) -> None:
+        """Call the node by then; one call that is already due earlier will do, and most of the time there is one."""
+        if wake is None or (self._timer is not None and self._timer.when() <= wake):
+            return
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = None
-        if effects.wake is not None:
-            self._timer = self._loop.call_at(effects.wake, self._guard, self._wake)
+        self._timer = self._loop.call_at(wake, self._guard, self._wake)
 
     def _wake(self) -> None:
+        self._timer = None
         self._handle(())
 
     def _readable(self, number: int) -> None:
