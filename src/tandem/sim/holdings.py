@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from tandem.failover.states import State
 from tandem.lease.lease import BindingStatus, show_key
 from tandem.lease.space import interval_of
 from tandem.sim.configuration import is_reserved, link_of
@@ -82,19 +83,21 @@ class Holdings:
 
         Who recovers waits until what it may have given out and forgotten is over (RFC 8156 8.6); so that is nobody
         else's. But a partner that knows of a lease, and of an earlier end, goes by that; and what was promised alone
-        may last for longer than anybody waits.
+        may last for longer than anybody waits. Partners that never met wait for nothing, like a server without one.
         """
         self._disk_lost[host.name] = self._scene.agenda.now
         waits_until = self._scene.agenda.now + self._scene.plan.numbers.mclt_s
         for pair in self._scene.pairs_of(host):
             partner = self._scene.partner(host, pair)
+            record = partner.record(pair.name)
+            have_met = record is not None and (record.communicated or record.state is not State.RECOVER)
             for resident, hold in self.holds(pair):
                 mine, theirs = host.lease(hold.key), partner.lease(hold.key)
                 duid = resident.subscriber.duid
                 if mine is None or mine.duid != duid:
                     continue
                 if theirs is None or theirs.duid != duid:
-                    is_forgotten = hold.until <= waits_until
+                    is_forgotten = have_met and hold.until <= waits_until
                 elif (
                     theirs.status == BindingStatus.ACTIVE and theirs.state_expiration_time >= mine.state_expiration_time
                 ):

@@ -101,6 +101,7 @@ class Story:
         world, scene = self.world, self._scene
         scene.log("all is well from now on")
         self._heal()
+        world.agenda.run(world.agenda.now + POLL_S)  # what was just about to happen happens
         numbers = [changed(scene.plan, version) for version in range(world.version + 1)]
         mclt_s = max(each.mclt_s for each in numbers)
         keepalive_s = max(each.keepalive_s for each in numbers)
