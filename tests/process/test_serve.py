@@ -51,8 +51,12 @@ def test_status(server: Server) -> None:
     assert found["server"] == "a"
     assert found["relationships"] == []
     assert found["counters"]["answered"]["REQUEST"] >= 1
+    assert sum(found["times"]["reply"]["counts"]) == found["counters"]["answered"]["REQUEST"]
+    assert min(found["times"][what]["sum-s"] for what in ("advertise", "reply", "commit")) > 0
     assert found["links"][0]["pools"][0]["in-use"] >= 1
-    assert "tandem" in server.cli("status", "--state-dir", str(server.folder)).stdout
+    shown = server.cli("status", "--state-dir", str(server.folder)).stdout
+    assert "tandem" in shown
+    assert "reply: half within " in shown
 
 
 @pytest.mark.parametrize(

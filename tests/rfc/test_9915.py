@@ -129,7 +129,7 @@ def test_answers_come_from_the_port_that_is_listened_on() -> None:
         asking.bind(("::1", 0))
         asking.settimeout(10)
         local = IPv6Address("::1").packed
-        assert doors.send([Send(b"answer", "::1", asking.getsockname()[1], 0, door, local)]) == 0
+        assert doors.send([Send(b"answer", "::1", asking.getsockname()[1], 0, door, local, 7, 0.0)]) == 0
         data, source = asking.recvfrom(100)
         assert (data, source[:2]) == (b"answer", listening.getsockname()[:2])
 

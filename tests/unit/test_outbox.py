@@ -36,7 +36,7 @@ class Desk:
 
 
 def send(name: str) -> Send:
-    return Send(name.encode(), "::1", 546, 1, 1, bytes(16))
+    return Send(name.encode(), "::1", 546, 1, 1, bytes(16), 7, 0.0)
 
 
 def names(batch: list[Change]) -> str:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from tandem.effects.settings import Settings
 from tandem.lease.lease import key_of, show_key
+from tandem.runtime.histogram import BOUNDS_S, at_most_s
 
 WARN_PERCENT = 90
 PIPE_WIDTH = 500
@@ -44,6 +45,14 @@ def print_status(found: Mapping[str, Any]) -> None:
     for title, counts in found["counters"].items():
         if counts:
             console.print(f"{title}: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
+    for what, times in found["times"].items():
+        if any(times["counts"]):
+            median_s, slow_s = (at_most_s(times, share) for share in (0.5, 0.99))
+            console.print(f"{what}: half within {_short(median_s)}, 99 of 100 within {_short(slow_s)}")
+
+
+def _short(seconds: float | None) -> str:
+    return f"{seconds * 1000:g} ms" if seconds is not None else f"more than {BOUNDS_S[-1]:g} s"
 
 
 def _print_relationship(console: Console, found: Mapping[str, Any]) -> None:

@@ -9,7 +9,10 @@ from tandem.lease.change import Change
 
 
 class Send(NamedTuple):
-    """Octets to be sent on UDP through the door and interface that the question came by, from the address `local`."""
+    """Octets to be sent on UDP through the door and interface that the question came by, from the address `local`.
+
+    `type` is that of the client's answer in them; its question came at the monotonic time `came`.
+    """
 
     data: bytes
     peer: str
@@ -17,6 +20,8 @@ class Send(NamedTuple):
     interface: int
     door: int
     local: bytes
+    type: int
+    came: float
 
 
 class ToPartner:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
-from tandem.effects.effects import Note
+from tandem.effects.effects import Note, Send
+from tandem.runtime.histogram import Histogram
 from tandem.wire.message import MessageType
 
 
@@ -16,6 +18,7 @@ class Counters:
         self._answered: Counter[int] = Counter()
         self._dropped: Counter[str] = Counter()
         self._other: Counter[str] = Counter()
+        self._answer_times: dict[int, Histogram] = {}
 
     def add(self, notes: Iterable[Note]) -> None:
         """Count the notes of one call."""
@@ -36,6 +39,18 @@ class Counters:
         """Count datagrams that were dropped before the node saw them."""
         if times:
             self._dropped[reason] += times
+
+    def sent(self, sends: Iterable[Send], now_mono: float) -> None:
+        """Count how long answers took that were just sent, from when their questions came."""
+        for each in sends:
+            times = self._answer_times.get(each.type)
+            if times is None:
+                times = self._answer_times[each.type] = Histogram()
+            times.add(now_mono - each.came)
+
+    def times(self) -> dict[str, Any]:
+        """Give how long answers took, by their type."""
+        return {MessageType(type_).name.lower(): times.as_json() for type_, times in self._answer_times.items()}
 
     def as_json(self) -> dict[str, dict[str, int]]:
         """Give all totals: answers by the question's type, drops by reason, and other events."""

@@ -116,7 +116,7 @@ class Doors:
     def send(self, sends: Iterable[Send]) -> int:
         """Send all that can be sent now and give how many could not; clients ask again."""
         lost = 0
-        for data, peer, port, interface, number, local in sends:
+        for data, peer, port, interface, number, local, _, _ in sends:
             door = self._doors.get(number)
             if door is None:
                 lost += 1

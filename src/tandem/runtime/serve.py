@@ -156,7 +156,9 @@ class Runtime:
 
     def _let_out(self, out: Out) -> None:
         sends = [each for each in out if isinstance(each, Send)]
-        self._counters.count("send-failed", self._doors.send(sends))
+        if sends:
+            self._counters.count("send-failed", self._doors.send(sends))
+            self._counters.sent(sends, time.monotonic())
         to_partners = [each for each in out if isinstance(each, ToPartner)]
         if to_partners:
             self._partners.send(to_partners)
@@ -175,6 +177,7 @@ class Runtime:
                     "up-s": round(time.monotonic() - self._started),
                     "disk": "full" if self._outbox.is_full else "ok",
                     "counters": self._counters.as_json(),
+                    "times": {**self._counters.times(), "commit": self._writer.times.as_json()},
                 }
             )
             for relationship in answer.result["relationships"]:

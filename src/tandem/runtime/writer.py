@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 
 from tandem.lease.change import Change
+from tandem.runtime.histogram import Histogram
 from tandem.stores.store import Store, StoreFull
 
 IDLE_S = 0.05
@@ -22,6 +24,8 @@ class Writer(threading.Thread):
         super().__init__(name="writer", daemon=True)
         self._store = store
         self._done = done
+        self.times = Histogram()
+        """How long commits took, their syncs included."""
         self._batches: queue.SimpleQueue[list[Change] | None] = queue.SimpleQueue()
 
     def commit(self, batch: list[Change]) -> None:
@@ -43,11 +47,13 @@ class Writer(threading.Thread):
                 continue
             if batch is None:
                 return
+            began = time.monotonic()
             try:
                 self._store.commit(batch)
             except BaseException as error:  # reported, and judged by the main thread
                 self._done(error)
             else:
+                self.times.add(time.monotonic() - began)
                 self._done(None)
                 untidy += 1
                 if untidy > UNTIDY_MAX and not self._tidy():

@@ -122,7 +122,8 @@ class Engine:
             effects.note("dropped", "warning", reason="answer-too-long", peer=datagram.peer, type=message.type)
             return
         port = _port_to_answer(datagram, relays)
-        send = Send(answer, datagram.peer, port, datagram.interface, datagram.door, datagram.local)
+        came = now.mono - datagram.waited_s
+        send = Send(answer, datagram.peer, port, datagram.interface, datagram.door, datagram.local, type_, came)
         promises = type_ is not MessageType.ADVERTISE or len(effects.commit) > committed
         (effects.then if promises else effects.at_once).append(send)
 
