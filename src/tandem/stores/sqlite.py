@@ -20,8 +20,8 @@ from tandem.stores.wal import passed_over
 
 APPLICATION_ID = 0x54416E64
 VERSION = 2
-FOLD_ROWS = 64
-"""Journal rows folded per call of `tidy`: a few milliseconds."""
+FOLD_ROWS = 16
+"""Journal rows folded per call of `tidy`: a few milliseconds, even if each holds many changes."""
 WAL_PAGES_MAX = 4096
 """Pages in the write-ahead log from which on `tidy` empties it; 16 MB."""
 
