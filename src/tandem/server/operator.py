@@ -10,6 +10,7 @@ from typing import Any, Final
 from tandem.effects.effects import Effects
 from tandem.effects.now import Moment
 from tandem.effects.rules import Rules
+from tandem.effects.settings import PoolSettings
 from tandem.lease.lease import FOREVER, BindingStatus, Lease, is_held, key_of, show_key
 from tandem.server.engine import Engine
 from tandem.server.explain import IA_NAMES, explain, why_lease
@@ -67,19 +68,17 @@ class Operator:
                 {
                     "name": link.name,
                     "subnets": [subnet.name for subnet in link.subnets],
-                    "pools": [self._pool(pool.where) for subnet in link.subnets for pool in subnet.pools],
+                    "pools": [self._pool(pool) for subnet in link.subnets for pool in subnet.pools],
                 }
                 for link in settings.links
             ],
         }
 
-    def _pool(self, where: str) -> dict[str, Any]:
-        subnets = (subnet for link in self._engine.settings.links for subnet in link.subnets)
-        settings = next(pool for subnet in subnets for pool in subnet.pools if pool.where == where)
+    def _pool(self, settings: PoolSettings) -> dict[str, Any]:
         pool = self._engine.table.pool_of(settings.range.first << 8)
         first, _, length = settings.range
         return {
-            "where": where,
+            "where": settings.where,
             "first": show_key(key_of(first, length)),
             "last": show_key(key_of(settings.range.last_start, length)),
             "size": pool.size if pool else 0,
