@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Final
 
 from tandem.lease.lease import TIMED, BindingStatus
-from tandem.lease.space import Gifts, Range, Role, Space, address_owner
+from tandem.lease.space import ROLES, Gifts, Range, Role, Space, address_owner
 from tandem.wire.received import ADDRESS_LENGTH
 
 ENDED_MAX: Final = 65_536
@@ -103,12 +103,11 @@ class Pool:
         return self._scan(is_free, space, role)
 
     def ended(self, role: Role | None = None) -> Iterator[int]:
-        """Give the keys whose lease ended and is remembered; with a role, those that it may give out first.
+        """Give the keys whose lease ended and is remembered: those that a partner agrees to, of that role or of both.
 
-        Of each kind the longest ended one comes first.
+        Behind them come those that it is yet to hear of; of each kind the longest ended one comes first.
         """
-        first = () if role is None else (role,)
-        for shelf in (*first, None, *(each for each in Role if role is None)):
+        for shelf in (*(ROLES if role is None else (role,)), None):
             yield from self._shelves[shelf]
 
     @property

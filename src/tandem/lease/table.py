@@ -158,16 +158,16 @@ class LeaseTable:
         keys: list[int] = []
         for pool in self._pools if len(self._records) > ENDED_MAX else ():
             excess = max(0, min(pool.remembered - ENDED_MAX, limit - len(keys)))
+            is_shared = excess > 0 and self.relationship_of(pool.first_key) is not None
             for key in list(islice(pool.ended(), excess)):
-                if self._can_be_forgotten(pool, key):
+                if not is_shared or self._is_known_to_both(pool, key):
                     keys.append(key)
                 else:
                     pool.look_at_later(key, self._records[key][STATUS_AT])
         return keys
 
-    def _can_be_forgotten(self, pool: Pool, key: int) -> bool:
-        if self.relationship_of(key) is None:
-            return True
+    def _is_known_to_both(self, pool: Pool, key: int) -> bool:
+        """Say whether a lease that ended is free for both partners, and whose it is to give follows from its place."""
         record = self._records[key]
         status = record[STATUS_AT]
         if record[0] or status not in (BindingStatus.FREE, BindingStatus.FREE_BACKUP):
