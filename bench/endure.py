@@ -11,6 +11,8 @@ import json
 import tempfile
 import threading
 import time
+from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from bench.contestants import Running, running, status
 from bench.field import Field, field, resident_octets
 from bench.perfdhcp import load
 from system.net import until
-from tandem.admin.client import ControlClient
+from tandem.admin.client import CommandFailed, ControlClient
 
 PIECE_S = 30
 VALID_S = 120
@@ -30,6 +32,7 @@ AT_REST_S = 120.0
 MEMORY_GROWTH_MAX = 1.05
 """Times what it was at half time."""
 SAME = ("duid", "iaid", "status", "start-time-of-state", "state-expiration-time")
+FREE = ("FREE", "FREE-BACKUP")
 CONSOLE = Console(stderr=True)
 
 
@@ -45,6 +48,22 @@ def leases(folder: Path) -> dict[str, tuple[Any, ...]]:
     """Give what a server knows of each lease that is held."""
     with ControlClient(folder / "state" / "control.sock") as control:
         return {each["lease"]: tuple(each.get(name) for name in SAME) for each in control.leases(status="ACTIVE")}
+
+
+def differing(folders: tuple[Path, ...], keys: Iterable[str]) -> list[str]:
+    """Give which of these leases the servers do not have alike."""
+    with ExitStack() as stack:
+        servers = [stack.enter_context(ControlClient(folder / "state" / "control.sock")) for folder in folders]
+        return [key for key in keys if len({_view(server, key) for server in servers}) > 1]
+
+
+def _view(server: ControlClient, key: str) -> tuple[Any, ...] | None:
+    """Give what a server knows of a lease; of one that is free it may have forgotten all."""
+    try:
+        found = server.ask("lease-show", lease=key)
+    except CommandFailed:
+        return None
+    return None if found["status"] in FREE else tuple(found.get(name) for name in SAME)
 
 
 def is_at_rest(server: Running) -> bool:
@@ -73,6 +92,12 @@ def endure(place: Field, minutes: float, rate: int, program: str) -> dict[str, A
         watcher.join()
         until(lambda: is_at_rest(server), AT_REST_S, "nothing owed")
         first, second = (leases(folder) for folder in folders)
+        # Leases run out while they are listed: what looks different must become alike.
+        different = [key for key in {*first, *second} if first.get(key) != second.get(key)]
+        began = time.monotonic()
+        while different and time.monotonic() - began < AT_REST_S:
+            time.sleep(1.0)
+            different = differing(folders, different)
     half = [octets for at, *octets in seen if at > minutes * 30]
     growth = max(max(each) / each[0] for each in zip(*half, strict=True))
     return {
@@ -82,7 +107,7 @@ def endure(place: Field, minutes: float, rate: int, program: str) -> dict[str, A
         "begun": begun,
         "lost": round(1 - done / begun, 5),
         "leases-at-the-end": len(first),
-        "different": sum(first.get(key) != second.get(key) for key in {*first, *second}),
+        "different": len(different),
         "memory-growth": round(growth, 3),
         "memory": [(round(at), one >> 20, two >> 20) for at, one, two in seen[:: max(1, len(seen) // 60)]],
     }
