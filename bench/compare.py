@@ -96,6 +96,15 @@ class Comparison:
                 reply = run.waits["reply"]
                 self.say(f"{name}: {each.name} at {rate}/s: Reply {reply.median_ms:.2f} ms, p99 {reply.p99_ms:.2f}")
 
+    def waits_alone(self) -> None:
+        """Measure them alone, at half of Kea's highest rate."""
+        self.waits(ALONE_AT_HALF, (KEA, PLAIN, COMPILED), self.median_rate("alone na", KEA) // 2, pair=False)
+
+    def waits_as_a_pair(self) -> None:
+        """Measure them as a pair, at half of the highest rate of Kea's better mode."""
+        best = max(self.median_rate("pair na", each) for each in (KEA, KEA_THREADS))
+        self.waits(PAIR_AT_HALF, (KEA, KEA_THREADS, PLAIN, COMPILED), best // 2, pair=True)
+
     def far(self) -> None:
         """Compare answers with a partner far away, and with none, at the same rate."""
         row = self.found["waits"].setdefault("partner far away", {"rate": FAR_RATE})
@@ -109,8 +118,9 @@ class Comparison:
 
     # -- work
 
-    def work_of_a_pair(self, rate: int) -> None:
+    def work_of_a_pair(self) -> None:
         """Compare the primary's processor time for an exchange, as one of a pair and alone, at the same rate."""
+        rate = self.median_rate("pair na", PLAIN) // 2
         row = self.found["work"].setdefault("primary", {"rate": rate})
         for _ in range(self.rounds):
             for each in TANDEMS:
@@ -194,12 +204,10 @@ def steps(comparison: Comparison, is_full: bool) -> Iterator[Callable[[], None]]
         return
     for kind in ("pd", "napd", "renew"):
         yield partial(comparison.rates, kind, (KEA, PLAIN, COMPILED), pair=False)
-    half = comparison.median_rate("alone na", KEA) // 2
-    yield partial(comparison.waits, ALONE_AT_HALF, (KEA, PLAIN, COMPILED), half, pair=False)
-    best = max(comparison.median_rate("pair na", each) for each in (KEA, KEA_THREADS))
-    yield partial(comparison.waits, PAIR_AT_HALF, (KEA, KEA_THREADS, PLAIN, COMPILED), best // 2, pair=True)
+    yield comparison.waits_alone
+    yield comparison.waits_as_a_pair
     yield comparison.far
-    yield partial(comparison.work_of_a_pair, comparison.median_rate("pair na", PLAIN) // 2)
+    yield comparison.work_of_a_pair
     yield comparison.held
     yield partial(comparison.resync, (100_000, 1_000_000))
     yield comparison.too_much
@@ -220,7 +228,7 @@ def main() -> int:
         for step in steps(comparison, wanted.full):
             try:
                 step()
-            except (subprocess.CalledProcessError, RuntimeError, OSError) as error:
+            except (AssertionError, KeyError, OSError, subprocess.SubprocessError) as error:
                 failed = 1
                 comparison.say(f"[red]this could not be measured: {error}[/]")
             file.write_text(json.dumps(comparison.found, indent=1) + "\n")

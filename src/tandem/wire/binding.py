@@ -174,7 +174,8 @@ def read_update(data: bytes) -> Update:
 
 
 def _read_client(data: bytes, start: int, end: int) -> Update:
-    duid, base, details = b"", 0, b""
+    duid, base = b"", 0
+    details: list[bytes] = []
     ias: list[tuple[int, int, int]] = []
     for option in index_options(data, start, end):
         code, body, to = option
@@ -187,7 +188,7 @@ def _read_client(data: bytes, start: int, end: int) -> Update:
         elif code == VSS:
             raise AnotherVpn
         elif code != codes.STATUS:
-            details += data[body - 4 : to]
+            details.append(data[body - 4 : to])
     leases: list[LeaseUpdate] = []
     for code, body, to in ias:
         _read_ia(data, code, body, to, base, leases)
@@ -197,7 +198,7 @@ def _read_client(data: bytes, start: int, end: int) -> Update:
         raise MissingInformation("an update of a client needs its identifier, a base time and a lease")
     if len(duid) > DUID_OCTETS_MAX:
         raise WireError(f"a DUID of {len(duid)} octets")
-    return Update(duid, details, tuple(leases))
+    return Update(duid, b"".join(details), tuple(leases))
 
 
 def _read_ia(data: bytes, kind: int, start: int, end: int, base: int, leases: list[LeaseUpdate]) -> None:
@@ -231,7 +232,8 @@ def _read_key(data: bytes, code: int, start: int, end: int) -> tuple[int, int, i
 def _read_lease(data: bytes, code: int, start: int, end: int, ia: tuple[int, int, int], base: int) -> LeaseUpdate:
     """Read a lease's option; `base` 0 is none, and the lease then can say nothing of its client."""
     key, preferred_s, valid_s, at = _read_key(data, code, start, end)
-    status, details = -1, b""
+    status = -1
+    details: list[bytes] = []
     times: dict[int, int] = {}
     for option, body, to in index_options(data, at, end):
         if option in TIMES:
@@ -241,7 +243,7 @@ def _read_lease(data: bytes, code: int, start: int, end: int, ia: tuple[int, int
         elif option == VSS:
             raise AnotherVpn
         elif option not in NOT_KEPT:
-            details += data[body - 4 : to]
+            details.append(data[body - 4 : to])
     start_time = times.get(codes.START_TIME_OF_STATE)
     if status < 0 or start_time is None:
         raise MissingInformation("a lease's update needs its binding-status and the start time of that")
@@ -263,7 +265,7 @@ def _read_lease(data: bytes, code: int, start: int, end: int, ia: tuple[int, int
         from_wire(times.get(codes.PARTNER_LIFETIME, 0)),
         from_wire(times.get(codes.PARTNER_RAW_CLT_TIME, 0)),
         from_wire(times.get(codes.EXPIRATION_TIME, 0)),
-        details,
+        b"".join(details),
     )
 
 

@@ -17,9 +17,9 @@ from tandem.wire.times import EPOCH, to_wire
 STARTTLS: Final = 23
 """RFC 7653 6.2.2; framed like the others, with the header of a client's message."""
 SIZE: Final = Struct("!H")
-HEADER_OCTETS: Final = 8
-"""Type, transaction-id, sent-time."""
-HEADER_IN_FRAME: Final = Struct("!HII")
+HEADER_IN_FRAME: Final = Struct("!HB3sI")
+"""The size of what follows, and of that the type, the transaction-id and the sent-time."""
+HEADER_OCTETS: Final = HEADER_IN_FRAME.size - SIZE.size
 SENT_TIME_AT: Final = SIZE.size + 4
 MESSAGE_OCTETS_MAX: Final = 0xFFFF
 
@@ -68,7 +68,7 @@ def write_failover_message(type_: FailoverType, transaction_id: int, options: by
     size = HEADER_OCTETS + len(options)
     if size > MESSAGE_OCTETS_MAX:
         raise WireError(f"a message of {size} octets does not fit into a frame")
-    return HEADER_IN_FRAME.pack(size, type_ << 24 | transaction_id, to_wire(sent_time)) + options
+    return HEADER_IN_FRAME.pack(size, type_, transaction_id.to_bytes(3, "big"), to_wire(sent_time)) + options
 
 
 def read_failover_message(data: bytes) -> FailoverMessage:
