@@ -7,8 +7,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from tandem.lease.change import Put
 from tandem.lease.lease import TIMED, BindingStatus, Lease, key_of, unpack
-from tandem.lease.pool import Holes, Pool, is_reserved_interface_id
-from tandem.lease.space import Range
+from tandem.lease.pool import ENDED_MAX, Holes, Pool, is_reserved_interface_id
+from tandem.lease.space import Range, address_owner
 from tandem.lease.table import LeaseTable, load_table
 
 BASE = 0x20010DB8 << 96
@@ -161,3 +161,20 @@ def test_reserved_interface_ids() -> None:
     assert not is_reserved_interface_id(BASE + 0x0200_5EFF_FF00_0000)
     assert not is_reserved_interface_id(BASE + 1)
     assert not is_reserved_interface_id(BASE + 0xFDFF_FFFF_FFFF_FF7F)
+
+
+def test_only_what_both_partners_know_to_be_free_is_forgotten() -> None:
+    """Beyond ENDED_MAX the longest ended goes first, but nothing that the partner is yet to hear of."""
+    table = LeaseTable()
+    table.use_pools([(Range(BASE, BASE + (1 << 20) - 1, 128), ())])
+    table.use_territories([((BASE, BASE + (1 << 20) - 1), "campus")])
+    owed = [key_of(BASE + number) for number in range(ENDED_MAX)]
+    agreed = [key_of(BASE + ENDED_MAX + number) for number in range(3)]
+    for key in owed:
+        table.change(lease(key, key.to_bytes(17, "big"), BindingStatus.EXPIRED, 0))
+    for key in agreed:
+        table.put(lease(key, b"", address_owner(key).available, 0))
+    assert set(table.take_forgettable(100)) == set(agreed)
+    for key in agreed[:2]:
+        table.change(lease(key, b"", BindingStatus.EXPIRED, 0))
+    assert table.take_forgettable(100) == agreed[2:]

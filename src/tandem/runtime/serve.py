@@ -21,6 +21,7 @@ from tandem.effects.now import Now
 from tandem.effects.outbox import LAZY_S, Outbox
 from tandem.lease.table import load_table
 from tandem.node import Node
+from tandem.runtime.alarm import Alarm
 from tandem.runtime.certificates import days_left
 from tandem.runtime.control import Control
 from tandem.runtime.counters import Counters
@@ -72,7 +73,7 @@ class Runtime:
         self._control = Control(Path(loaded.server.control or folder / CONTROL_NAME), self._command)
         self._poison = Poison(folder / POISON_NAME)
         self._interfaces = watch_interfaces()
-        self._timer: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(self._loop, lambda: self._guard(self._handle, ()))
         self._second_look: asyncio.TimerHandle | None = None
         self._open: dict[int, socket.socket] = {}
         self._reading = True
@@ -116,19 +117,7 @@ class Runtime:
         if effects.lines:
             self._partners.obey(effects.lines)
         self._mind_the_room()
-        self._wake_by(effects.wake)
-
-    def _wake_by(self, wake: float | None) -> None:
-        """Call the node by then; one call that is already due earlier will do, and most of the time there is one."""
-        if wake is None or (self._timer is not None and self._timer.when() <= wake):
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_at(wake, self._guard, self._wake)
-
-    def _wake(self) -> None:
-        self._timer = None
-        self._handle(())
+        self._alarm.set(effects.wake)
 
     def _readable(self, number: int) -> None:
         datagrams = self._doors.receive(number)
