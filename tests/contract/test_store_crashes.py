@@ -17,12 +17,13 @@ from hypothesis import given, settings, strategies
 from contract import commit_until_it_fails
 from contract.test_store import BACK_ENDS, apply, changes, kept
 from system.needs import need_program
-from tandem.lease.change import Change, Put
+from tandem.lease.change import Change, Fact, Put
 from tandem.stores.store import StoreError
 
 SEED = 6015
 FLIPS = 120
 CUTS = 60
+LIFE_STEPS = 200
 GROWTH_MAX = 24 << 20
 """Octets that a store with a few small leases may take, with all that waits for housekeeping."""
 
@@ -56,6 +57,31 @@ def test_a_crash_at_any_time_keeps_what_was_committed(
             for change in step:
                 apply(model, change)
         assert kept(store) == model
+    store.close()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_housekeeping_between_commits_keeps_what_was_committed(name: str, seed: int, tmp_path: Path) -> None:
+    """Whenever it crashes: leases come and go, some of them over and over."""
+    chance = random.Random(seed)
+    (tmp_path / "open").mkdir()
+    store = BACK_ENDS[name](tmp_path / "open")
+    model: dict[object, bytes] = {}
+    for number in range(LIFE_STEPS):
+        batch: list[Change] = [Fact("state", b"%d" % number)] if chance.random() < 0.1 else []
+        given = 0.8 if number < LIFE_STEPS / 2 else 0.2  # at the end few are left
+        for _ in range(chance.randrange(1, 6)):
+            is_given = chance.random() < given
+            batch.append(Put(chance.randrange(60), b"lease %d" % number if is_given else None))
+        store.commit(batch)
+        for change in batch:
+            apply(model, change)
+        for _ in range(chance.randrange(3)):
+            store.tidy()
+        if number % 5 == 0:
+            shutil.copytree(tmp_path / "open", tmp_path / f"crashed{number}")
+            assert open_and_read(name, tmp_path / f"crashed{number}") == model
+            shutil.rmtree(tmp_path / f"crashed{number}")
     store.close()
 
 

@@ -13,10 +13,8 @@ from tandem.stores.store import Store, StoreFull
 
 IDLE_S = 0.05
 """How long the disk must have had nothing to do before housekeeping begins."""
-UNTIDY_MAX = 20_000
-"""Commits from which on housekeeping no longer waits for a pause."""
 TIDY_EVERY = 8
-"""Commits between two pieces of it then: each holds up the one behind it a little, and none waits for long."""
+"""Commits after which there is a piece of housekeeping without a pause too: none waits for long behind it."""
 
 
 class Writer(threading.Thread):
@@ -58,8 +56,8 @@ class Writer(threading.Thread):
                 self.times.add(time.monotonic() - began)
                 self._done(None)
                 untidy += 1
-                if untidy > UNTIDY_MAX and untidy % TIDY_EVERY == 0 and not self._tidy():
-                    untidy = 0
+                if untidy % TIDY_EVERY == 0:
+                    self._tidy()
 
     def _tidy(self) -> bool:
         try:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from zlib import crc32
 
 from tandem.lease.change import Change, Fact, Put
+from tandem.stores.blocks import Written
 
 KEY_OCTETS = 17
 PUT = 1
@@ -34,8 +35,7 @@ def write_batch(batch: Sequence[Change]) -> bytes:
             name = change.name.encode()
             parts.append(HEADER.pack(FACT, len(name).to_bytes(KEY_OCTETS, "big"), len(name) + len(change.value)))
             parts += (name, change.value)
-    data = b"".join(parts)
-    return crc32(data).to_bytes(4, "big") + data
+    return _checked(parts)
 
 
 def read_batch(data: bytes) -> Iterator[Change]:
@@ -53,6 +53,60 @@ def read_batch(data: bytes) -> Iterator[Change]:
             at += size
     except (struct.error, UnicodeDecodeError) as error:  # cut off, or no text where there should be one
         raise BatchDamagedError(f"a batch is not what this version writes: {error}") from error
+
+
+def read_leases(batch: bytes) -> list[Put]:
+    """Read a batch that holds leases alone, and at least one. BatchDamagedError if it is not that."""
+    leases = [change for change in read_batch(batch) if isinstance(change, Put)]
+    if not leases:
+        raise BatchDamagedError("a block holds no lease")
+    return leases
+
+
+def merge(batch: bytes, changes: Mapping[int, bytes | None], octets_max: int) -> list[Written]:
+    """Merge changes into a batch of leases alone, b"" for none; give batches in the order of their keys.
+
+    A new one begins where one has `octets_max`. BatchDamagedError if the batch is not what was written.
+    """
+    leases = dict(_leases(batch)) if batch else {}
+    for key, record in changes.items():
+        octets = key.to_bytes(KEY_OCTETS, "big")
+        if record is None:
+            leases.pop(octets, None)
+        else:
+            leases[octets] = HEADER.pack(PUT, octets, len(record)) + record
+    parts: list[Written] = []
+    keys: list[bytes] = []
+    size = 0
+    for octets in sorted(leases):
+        if size >= octets_max:
+            parts.append(_written(keys, leases))
+            keys, size = [], 0
+        keys.append(octets)
+        size += len(leases[octets])
+    return [*parts, _written(keys, leases)] if keys else parts
+
+
+def _written(keys: list[bytes], leases: dict[bytes, bytes]) -> Written:
+    return Written(int.from_bytes(keys[0], "big"), len(keys), _checked([leases[key] for key in keys]))
+
+
+def _leases(batch: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Give the key of each lease in a batch, and the octets that say it there."""
+    if crc32(memoryview(batch)[4:]) != int.from_bytes(batch[:4], "big"):
+        raise BatchDamagedError("a block's checksum is wrong")
+    at, end = 4, len(batch)
+    front, unpack = HEADER.size, HEADER.unpack_from
+    while at < end:
+        _, key, size = unpack(batch, at)
+        ends = at + front + size
+        yield key, batch[at:ends]
+        at = ends
+
+
+def _checked(parts: Sequence[bytes]) -> bytes:
+    data = b"".join(parts)
+    return crc32(data).to_bytes(4, "big") + data
 
 
 def _change(kind: int, key: int, body: bytes) -> Change:

@@ -1,8 +1,9 @@
 """The default store: one SQLite file, in WAL mode, synced at each commit.
 
-A commit appends one row, whatever the number of changes in it: the disk sees one short sequential write and one
-sync. Housekeeping folds those rows into a table with a row for each lease, a few at a time and between commits,
-so that loading does not read history. Both rows and batches carry a checksum.
+A commit appends one row to a journal, whatever the number of changes in it: the disk sees one short sequential write
+and one sync. Once enough has changed, housekeeping merges it into blocks of leases, one at a time and between commits;
+when it has been through all of them, what the journal held before goes. So loading reads little history. Blocks and
+journal carry checksums.
 """
 
 from __future__ import annotations
@@ -11,30 +12,45 @@ import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 from zlib import crc32
 
 from tandem.lease.change import Change, Fact, Put
-from tandem.stores.batch import KEY_OCTETS, BatchDamagedError, read_batch, write_batch
+from tandem.stores.batch import BatchDamagedError, merge, read_batch, read_leases, write_batch
+from tandem.stores.blocks import Block, Blocks
 from tandem.stores.store import StoreBroken, StoreError, StoreFull
 from tandem.stores.wal import passed_over
 
 APPLICATION_ID = 0x54416E64
-VERSION = 2
-FOLD_ROWS = 16
-"""Journal rows folded per call of `tidy`: a few milliseconds, even if each holds many changes."""
-WAL_PAGES_MAX = 4096
-"""Pages in the write-ahead log from which on `tidy` empties it; 16 MB."""
-
+VERSION = 3
+PAGE_OCTETS = 4096
 HEADER_OCTETS = 100
 
 SCHEMA = f"""
-CREATE TABLE lease (key BLOB PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE block (number INTEGER PRIMARY KEY, leases INTEGER NOT NULL, batch BLOB NOT NULL);
 CREATE TABLE fact (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE journal (sequence INTEGER PRIMARY KEY, batch BLOB NOT NULL);
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {VERSION};
 """
 
+
+class Pace(NamedTuple):
+    """How much housekeeping is done at once, and how much is left for later."""
+
+    changes_min: int = 8192
+    """Changes that are merged at once, at least: so many a store may always have to read again when it starts."""
+    leases_per_change: int = 8
+    """How many leases there may be in all blocks for one change: so many are written anew for its sake."""
+    block_octets_max: int = 256 << 10
+    """Octets of leases from which on a new block begins; some two thousand leases, two milliseconds."""
+    rows_dropped: int = 128
+    """Rows of the journal that go at once."""
+    log_octets_max: int = 4 << 20
+    """Octets in the write-ahead log from which on they are written to where they belong, in ten milliseconds."""
+
+
+PACE = Pace()
 SYNC_FAILED = (sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC)
 NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
 
@@ -42,9 +58,14 @@ NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, s
 class SqliteStore:
     """Keeps changes in the file `path`, which is made if there is none. StoreError if it is another's."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, pace: Pace = PACE) -> None:
         self._path = path
+        self._pace = pace
         self._is_writable = False
+        """Whether this process alone has the file, and knows what is in it."""
+        self._log_octets = 0
+        """About how much the write-ahead log has grown since it was last emptied."""
+        self._start(Blocks())
         _look_at_header(path)
         try:
             if not path.exists():
@@ -63,14 +84,22 @@ class SqliteStore:
             raise self._cannot_use(error) from error
 
     def load(self) -> Iterator[Change]:
-        """Give the folded leases and facts, then what was committed since, in order."""
+        """Give the leases in blocks and the facts, then what was committed since, in order."""
         try:
-            for key, record in self._db.execute("SELECT key, record FROM lease"):
-                yield Put(int.from_bytes(key, "big"), self._checked(key, record))
-            for name, value in self._db.execute("SELECT name, value FROM fact"):
+            blocks = []
+            for number, batch in self._db.execute("SELECT number, CAST(batch AS BLOB) FROM block"):
+                leases = read_leases(batch)
+                blocks.append(Block(leases[0].key, number, len(leases)))
+                yield from leases
+            for name, value in self._db.execute("SELECT CAST(name AS TEXT), CAST(value AS BLOB) FROM fact"):
                 yield Fact(name, self._checked(name.encode(), value))
-            for (batch,) in self._db.execute("SELECT batch FROM journal ORDER BY sequence"):
-                yield from read_batch(batch)
+            self._start(Blocks(blocks))
+            for sequence, batch in self._db.execute(
+                "SELECT sequence, CAST(batch AS BLOB) FROM journal ORDER BY sequence"
+            ):
+                changes = list(read_batch(batch))
+                self._committed(sequence, changes)
+                yield from changes
             self._make_writable()
         except (sqlite3.Error, BatchDamagedError) as error:
             raise self._cannot_use(error) from error
@@ -78,67 +107,114 @@ class SqliteStore:
     def count(self) -> int:
         """Give about how many changes `load` will give, to show progress by."""
         try:
-            counted = self._db.execute("SELECT (SELECT count(*) FROM lease) + (SELECT count(*) FROM journal)")
+            counted = self._db.execute("SELECT (SELECT total(leases) FROM block) + (SELECT count(*) FROM journal)")
             return int(counted.fetchone()[0])
         except sqlite3.Error as error:
             raise self._cannot_use(error) from error
 
     def commit(self, batch: Sequence[Change]) -> None:
         """Append the batch as one row and sync."""
+        self._be_loaded()
+        sequence, data = self._newest + 1, write_batch(batch)
         try:
-            self._make_writable()
             # Outside a transaction each statement is one: this returns after the sync.
-            self._db.execute("INSERT INTO journal (batch) VALUES (?)", (write_batch(batch),))
+            self._db.execute("INSERT INTO journal VALUES (?, ?)", (sequence, data))
         except sqlite3.Error as error:
             raise _failure(error) from error
+        self._log_octets += len(data) + PAGE_OCTETS
+        self._committed(sequence, batch)
 
     def tidy(self) -> bool:
-        """Fold the oldest rows of the journal into the tables; once in a while empty the write-ahead log."""
+        """Merge what changed in one block, or drop rows of the journal; once in a while empty the write-ahead log."""
+        self._be_loaded()
+        if not self._to_merge and self._oldest > self._merged_to:
+            self._begin_merging()
         try:
-            self._make_writable()
-            rows = self._db.execute(
-                "SELECT sequence, batch FROM journal ORDER BY sequence LIMIT ?", (FOLD_ROWS,)
-            ).fetchall()
-            if rows:
-                self._fold(rows)
-            if len(rows) < FOLD_ROWS and self._wal_pages() > WAL_PAGES_MAX:
-                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            if self._to_merge:
+                self._merge(self._to_merge[-1])
+                self._to_merge.pop()
+            elif self._oldest <= self._merged_to:
+                self._drop(min(self._oldest + self._pace.rows_dropped - 1, self._merged_to))
+            if self._log_octets > self._pace.log_octets_max:
+                self._db.execute("PRAGMA wal_checkpoint(RESTART)")
+                self._log_octets = 0
         except sqlite3.Error as error:
             raise _failure(error) from error
-        return len(rows) == FOLD_ROWS
+        return bool(self._to_merge) or self._oldest <= self._merged_to
 
     def close(self) -> None:
         """Close the file; the last one to do so leaves no write-ahead log."""
         self._db.close()
 
-    def _fold(self, rows: Sequence[tuple[int, bytes]]) -> None:
-        changes = [change for _, batch in rows for change in read_batch(batch)]
-        latest = {change.key: change.record for change in changes if isinstance(change, Put)}
-        facts = {change.name: change.value for change in changes if isinstance(change, Fact)}
-        keyed = [(key.to_bytes(KEY_OCTETS, "big"), record) for key, record in sorted(latest.items())]
+    def _be_loaded(self) -> None:
+        if not self._is_writable:
+            for _ in self.load():
+                pass
+
+    def _start(self, blocks: Blocks) -> None:
+        """Begin with these blocks, and nothing committed since."""
+        self._blocks = blocks
+        self._facts: dict[str, bytes] = {}
+        """Facts in the journal."""
+        self._oldest, self._newest = 1, 0
+        """The sequence numbers of the journal's first and last row."""
+        self._changed = 0
+        """Changes since merging last began."""
+        self._to_merge: list[Block] = []
+        self._merged_to = 0
+        """The last row whose changes are in the blocks once all of `_to_merge` are merged."""
+
+    def _committed(self, sequence: int, batch: Sequence[Change]) -> None:
+        """Note what a row of the journal holds."""
+        if self._oldest > self._newest:
+            self._oldest = sequence
+        self._newest = sequence
+        self._changed += len(batch)
+        for change in batch:
+            if isinstance(change, Put):
+                self._blocks.change(change)
+            else:
+                self._facts[change.name] = change.value
+
+    def _begin_merging(self) -> None:
+        if self._changed >= max(self._pace.changes_min, self._blocks.leases // self._pace.leases_per_change):
+            self._to_merge = [block for block in self._blocks if block.changes]
+            self._merged_to = self._newest
+            self._changed = 0
+
+    def _merge(self, block: Block) -> None:
+        """Write a block with its changes; what they are stays in the journal until the others are written too."""
+        found = self._db.execute("SELECT batch FROM block WHERE number = ?", (block.number,)).fetchone()
+        rows = self._blocks.rows(block, merge(found[0] if found else b"", block.changes, self._pace.block_octets_max))
+        if rows:
+            self._write(
+                "INSERT OR REPLACE INTO block VALUES (?, ?, ?)",
+                [(number, part.leases, part.batch) for number, part in rows],
+            )
+        else:
+            self._write("DELETE FROM block WHERE number = ?", [(block.number,)])
+        self._blocks.merged(block, rows)
+
+    def _drop(self, upto: int) -> None:
+        """Remove rows of the journal that are merged."""
+        if self._facts:
+            facts = [(name, value + _checksum(name.encode(), value)) for name, value in self._facts.items()]
+            self._write("INSERT OR REPLACE INTO fact VALUES (?, ?)", facts)
+            self._facts = {}
+        self._write("DELETE FROM journal WHERE sequence <= ?", [(upto,)])
+        self._oldest = upto + 1
+
+    def _write(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+        """Run a statement for each of the rows, all in one transaction."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
-            self._db.executemany(
-                "INSERT OR REPLACE INTO lease VALUES (?, ?)",
-                [(key, record + _checksum(key, record)) for key, record in keyed if record is not None],
-            )
-            self._db.executemany("DELETE FROM lease WHERE key = ?", [(key,) for key, record in keyed if record is None])
-            self._db.executemany(
-                "INSERT OR REPLACE INTO fact VALUES (?, ?)",
-                [(name, value + _checksum(name.encode(), value)) for name, value in facts.items()],
-            )
-            self._db.execute("DELETE FROM journal WHERE sequence <= ?", (rows[-1][0],))
+            self._db.executemany(statement, rows)
             self._db.execute("COMMIT")
         except sqlite3.Error:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
-
-    def _wal_pages(self) -> int:
-        try:
-            return os.path.getsize(f"{self._path}-wal") // 4096
-        except FileNotFoundError:
-            return 0
+        self._log_octets += PAGE_OCTETS + sum(len(each) for row in rows for each in row if isinstance(each, bytes))
 
     def _checked(self, name: bytes, value: bytes) -> bytes:
         if _checksum(name, value[:-4]) != value[-4:]:
@@ -166,6 +242,7 @@ class SqliteStore:
         if mode != "wal":  # it says so instead of failing
             raise StoreBroken(f"{self._path} cannot be used with a write-ahead log, only with {mode!r}")
         self._db.execute("PRAGMA synchronous = FULL")
+        self._db.execute("PRAGMA secure_delete = OFF")  # where it is on, each row that goes is written once more
         self._db.execute("PRAGMA wal_autocheckpoint = 0")
         self._db.execute("BEGIN IMMEDIATE")
         self._db.execute("ROLLBACK")

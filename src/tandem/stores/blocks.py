@@ -1,0 +1,76 @@
+"""Leases on disk in blocks: neighbours together, and what has changed there since the block was written.
+
+A block is one batch of some thousand leases in the order of their keys. To write one costs little more than to write
+one lease, so changes are gathered and then merged into their block all at once (docs/decisions/002).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right, insort
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from tandem.lease.change import Put
+
+
+class Written(NamedTuple):
+    """A batch of leases to be one block, or a part of one."""
+
+    first: int
+    """The key of the first lease in it."""
+    leases: int
+    batch: bytes
+
+
+class Block:
+    """One row of the store, and the changes to its leases that are not in it yet."""
+
+    __slots__ = ("changes", "first", "leases", "number")
+
+    def __init__(self, first: int, number: int, leases: int = 0) -> None:
+        self.first = first
+        """The first key that belongs here; what comes before belongs to the block before."""
+        self.number = number
+        """The row's number, which stays as it is."""
+        self.leases = leases
+        """How many leases the row holds."""
+        self.changes: dict[int, bytes | None] = {}
+
+    def __lt__(self, other: Block) -> bool:
+        return self.first < other.first
+
+
+class Blocks:
+    """All blocks of a store. There is always one."""
+
+    def __init__(self, rows: Sequence[Block] = ()) -> None:
+        """Take the blocks that are on disk."""
+        self._blocks = sorted(rows) or [Block(0, 1)]
+        self._firsts = [block.first for block in self._blocks]
+        self._next_number = 1 + max(block.number for block in self._blocks)
+        self.leases = sum(block.leases for block in self._blocks)
+
+    def __iter__(self) -> Iterator[Block]:
+        return iter(self._blocks)
+
+    def change(self, change: Put) -> None:
+        """Note what is to be merged into the block that the lease belongs to."""
+        at = bisect_right(self._firsts, change.key) - 1
+        self._blocks[max(0, at)].changes[change.key] = change.record
+
+    def rows(self, block: Block, parts: Sequence[Written]) -> list[tuple[int, Written]]:
+        """Give the numbers of the rows that the parts of a block that was merged are to be written to."""
+        numbers = (block.number, *range(self._next_number, self._next_number + len(parts)))
+        return list(zip(numbers, parts, strict=False))
+
+    def merged(self, block: Block, rows: Sequence[tuple[int, Written]]) -> None:
+        """Take over that a block with its changes is in those rows now; in none, if no lease is left of it."""
+        block.changes = {}
+        self.leases += sum(part.leases for _, part in rows) - block.leases
+        block.leases = rows[0][1].leases if rows else 0
+        for number, part in rows[1:]:
+            self._next_number = number + 1
+            insort(self._blocks, Block(part.first, number, part.leases))
+        if not rows and len(self._blocks) > 1:
+            self._blocks.remove(block)
+        self._firsts = [each.first for each in self._blocks]
