@@ -15,7 +15,7 @@ from tandem.stores.batch import BatchDamagedError, read_batch, write_batch
 from tandem.stores.sqlite import Pace, SqliteStore
 from tandem.stores.store import Store, StoreBroken, StoreError, StoreFull
 
-EAGER = Pace(changes_min=2, leases_per_change=2, block_octets_max=100, rows_dropped=2, log_octets_max=20_000)
+EAGER = Pace(leases_min=2, leases_per_change=2, block_octets_max=100, rows_dropped=2, log_octets_max=20_000)
 """Housekeeping all the time, and in small pieces."""
 BACK_ENDS: dict[str, Callable[[Path], Store]] = {
     "sqlite": lambda folder: SqliteStore(folder / "leases.db"),
@@ -179,6 +179,16 @@ def test_failures_are_sorted(
     monkeypatch.setattr(store, "_db", Failing())
     with pytest.raises(expected):
         store.commit([Put(1, b"x")])
+
+
+def test_a_lease_that_changes_over_and_over_is_merged_too(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "leases.db", Pace(leases_min=100, changes_per_lease=2))
+    for number in range(1000):
+        store.commit([Put(1, b"%d" % number)])
+        store.tidy()
+    assert store.count() <= 2 + 2 * 100
+    assert kept(store) == {1: b"999"}
+    store.close()
 
 
 def refused(path: Path, sentence: str) -> None:

@@ -44,7 +44,7 @@ QUIET_S = 0.15
 RANDOM_CUTS = 200
 IMPATIENT = (
     "import tandem.runtime.state as state; from tandem.stores.sqlite import Pace, SqliteStore as Store\n"
-    "pace = Pace(changes_min=20, block_octets_max=400, rows_dropped=10, log_octets_max=32_000)\n"
+    "pace = Pace(leases_min=20, block_octets_max=400, rows_dropped=10, log_octets_max=32_000)\n"
     "state.SqliteStore = lambda path: Store(path, pace)\n"
     "from tandem.admin.cli import main; main()"
 )

@@ -2,27 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from tandem.runtime.alarm import Alarm
-
-
-class Clockwork(asyncio.SelectorEventLoop):
-    """An event loop whose time is what it is told to be."""
-
-    now = 0.0
-
-    def time(self) -> float:
-        return self.now
-
-    def live(self, until: float) -> None:
-        """Let that time come, a second at a time."""
-        while self.now < until:
-            self.now += 1.0
-            self.call_soon(self.stop)
-            self.run_forever()
-            self.call_soon(self.stop)
-            self.run_forever()
+from unit.clockwork import Clockwork
 
 
 def test_it_rings_by_the_earliest_time() -> None:

@@ -52,7 +52,10 @@ def test_a_block_without_leases_goes_but_for_the_last() -> None:
 def test_what_is_merged_is_no_change_any_more() -> None:
     blocks, rows = Blocks(), dict[int, bytes]()
     change(blocks, RECORD, *range(10))
+    change(blocks, RECORD, 1, 2)
+    assert blocks.changed == 10
     settled(blocks, rows)
+    assert blocks.changed == 0
     assert not any(block.changes for block in blocks)
 
 

@@ -6,7 +6,6 @@ import asyncio
 import gc
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from tandem import __version__, is_compiled
 from tandem.config.load import Loaded, load
 from tandem.config.partners import what_moved
 from tandem.config.problems import ConfigError
-from tandem.effects.effects import Answer, Out, Send, ToPartner
+from tandem.effects.effects import Answer, Effects, Out, Send, ToPartner
 from tandem.effects.events import Command, Disk, Event, Interfaces, Reload, Shutdown
 from tandem.effects.now import Now
 from tandem.effects.outbox import LAZY_S, Outbox
@@ -31,6 +30,7 @@ from tandem.runtime.notify import notify, watchdog_s
 from tandem.runtime.partners import Partners
 from tandem.runtime.poison import Poison
 from tandem.runtime.state import State
+from tandem.runtime.watch import Watch
 from tandem.runtime.writer import Writer
 from tandem.stores.store import StoreBroken, StoreFull
 
@@ -68,15 +68,14 @@ class Runtime:
             self._disk_accepts,
             lambda: self._loop.call_later(LAZY_S, self._guard, self._outbox.flush),
         )
-        self._doors = Doors(self._door_opened, self._door_closing, self._door_failed)
         self._partners = Partners(self._from_partner, log.say)
         self._control = Control(Path(loaded.server.control or folder / CONTROL_NAME), self._command)
         self._poison = Poison(folder / POISON_NAME)
         self._interfaces = watch_interfaces()
         self._alarm = Alarm(self._loop, lambda: self._guard(self._handle, ()))
         self._second_look: asyncio.TimerHandle | None = None
-        self._open: dict[int, socket.socket] = {}
-        self._reading = True
+        self._watch = Watch(self._loop, lambda number: self._guard(self._readable, number))
+        self._doors = Doors(self._watch.open, self._watch.close, self._door_failed)
         self._started = time.monotonic()
 
     async def run(self) -> None:
@@ -109,7 +108,7 @@ class Runtime:
 
     # -- into the node
 
-    def _handle(self, events: Sequence[Event]) -> None:
+    def _handle(self, events: Sequence[Event]) -> Effects:
         effects = self._node.handle(now(), events)
         self._counters.add(effects.notes)
         self._log.write(effects.notes)
@@ -118,6 +117,7 @@ class Runtime:
             self._partners.obey(effects.lines)
         self._mind_the_room()
         self._alarm.set(effects.wake)
+        return effects
 
     def _readable(self, number: int) -> None:
         datagrams = self._doors.receive(number)
@@ -128,12 +128,14 @@ class Runtime:
         if not datagrams:
             return
         try:
-            self._handle(datagrams)
+            effects = self._handle(datagrams)
         except Exception:
             culprit = self._node.handling
             if culprit is not None:
                 self._poison.record(culprit.data)
             raise
+        if not effects.at_once and not effects.then:
+            self._watch.rest(number)
 
     def _from_partner(self, event: Event) -> None:
         self._guard(self._handle, (event,))
@@ -201,25 +203,9 @@ class Runtime:
 
     def _mind_the_room(self) -> None:
         """Leave datagrams in their sockets while two batches are not durable yet."""
-        if self._outbox.has_room == self._reading:
-            return
-        self._reading = self._outbox.has_room
-        for number, door in self._open.items():
-            if self._reading:
-                self._loop.add_reader(door, self._guard, self._readable, number)
-            else:
-                self._loop.remove_reader(door)
+        self._watch.hold(not self._outbox.has_room)
 
     # -- sockets and interfaces
-
-    def _door_opened(self, number: int, door: socket.socket) -> None:
-        self._open[number] = door
-        if self._reading:
-            self._loop.add_reader(door, self._guard, self._readable, number)
-
-    def _door_closing(self, door: socket.socket) -> None:
-        self._loop.remove_reader(door)
-        self._open = {number: each for number, each in self._open.items() if each is not door}
 
     def _door_failed(self, sentence: str) -> None:
         self._counters.count("door-failed")
@@ -295,9 +281,7 @@ class Runtime:
 
     async def _drain(self) -> None:
         """Take nothing more in; let out what only waits for the disk."""
-        for door in self._open.values():
-            self._loop.remove_reader(door)
-        self._open = {}
+        self._watch.stop()
         if self._stopped.exception() is None:
             self._handle((Shutdown(),))
         await self._partners.stop()

@@ -49,14 +49,18 @@ class Blocks:
         self._firsts = [block.first for block in self._blocks]
         self._next_number = 1 + max(block.number for block in self._blocks)
         self.leases = sum(block.leases for block in self._blocks)
+        """How many there are in all rows."""
+        self.changed = 0
+        """How many leases have changes that are not in their rows."""
 
     def __iter__(self) -> Iterator[Block]:
         return iter(self._blocks)
 
     def change(self, change: Put) -> None:
         """Note what is to be merged into the block that the lease belongs to."""
-        at = bisect_right(self._firsts, change.key) - 1
-        self._blocks[max(0, at)].changes[change.key] = change.record
+        changes = self._blocks[max(0, bisect_right(self._firsts, change.key) - 1)].changes
+        self.changed += change.key not in changes
+        changes[change.key] = change.record
 
     def rows(self, block: Block, parts: Sequence[Written]) -> list[tuple[int, Written]]:
         """Give the numbers of the rows that the parts of a block that was merged are to be written to."""
@@ -65,6 +69,7 @@ class Blocks:
 
     def merged(self, block: Block, rows: Sequence[tuple[int, Written]]) -> None:
         """Take over that a block with its changes is in those rows now; in none, if no lease is left of it."""
+        self.changed -= len(block.changes)
         block.changes = {}
         self.leases += sum(part.leases for _, part in rows) - block.leases
         block.leases = rows[0][1].leases if rows else 0

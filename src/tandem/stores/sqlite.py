@@ -38,10 +38,12 @@ PRAGMA user_version = {VERSION};
 class Pace(NamedTuple):
     """How much housekeeping is done at once, and how much is left for later."""
 
-    changes_min: int = 8192
-    """Changes that are merged at once, at least: so many a store may always have to read again when it starts."""
-    leases_per_change: int = 8
-    """How many leases there may be in all blocks for one change: so many are written anew for its sake."""
+    leases_min: int = 32_768
+    """Leases with changes that are merged at once, at least: so many a start may always have to read twice."""
+    leases_per_change: int = 4
+    """How many leases there may be in all blocks for one that has changes: so many are written anew for its sake."""
+    changes_per_lease: int = 4
+    """How often leases may change on average before they are merged, were they ever so few."""
     block_octets_max: int = 256 << 10
     """Octets of leases from which on a new block begins; some two thousand leases, two milliseconds."""
     rows_dropped: int = 128
@@ -177,7 +179,9 @@ class SqliteStore:
                 self._facts[change.name] = change.value
 
     def _begin_merging(self) -> None:
-        if self._changed >= max(self._pace.changes_min, self._blocks.leases // self._pace.leases_per_change):
+        pace = self._pace
+        enough = max(pace.leases_min, self._blocks.leases // pace.leases_per_change)
+        if self._blocks.changed >= enough or self._changed >= enough * pace.changes_per_lease:
             self._to_merge = [block for block in self._blocks if block.changes]
             self._merged_to = self._newest
             self._changed = 0
