@@ -84,7 +84,7 @@ class Comparison:
     def waits(self, name: str, contestants: tuple[Contestant, ...], rate: int, pair: bool) -> None:
         """Measure how long answers take at a rate."""
         row = self.found["waits"].setdefault(name, {"rate": rate})
-        row["fdatasync_ms"] = sync_ms(self.place.scratch)
+        row["fdatasync_ms"] = sync_ms(self.place.scratch, rate)
         for number in range(self.rounds):
             for each in contestants if number % 2 == 0 else contestants[::-1]:
                 with measure.fresh(self.place, each, pair, self._name()) as server:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 import statistics
 import subprocess
-import time
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.field import CLIENT_CPU, LAN, Field
+from bench.field import CLIENT_CPU, LAN, SERVER_CPU, Field
 
 CLIENTS = 10_000_000
 """Clients are drawn from so many, so that nearly all are new."""
@@ -95,13 +94,20 @@ def _read(text: str, times: str, rate: int, seconds: int) -> Run:
     return Run(rate, seconds, begun, done, lost, busy > BUSY, waits)
 
 
-def sync_ms(folder: Path, times: int = 200) -> float:
-    """Give how long an fdatasync of a few appended octets takes on the servers' disk, the median."""
-    took: list[float] = []
-    with (folder / "sync").open("ab", buffering=0) as file:
-        for _ in range(times):
-            file.write(bytes(128))
-            began = time.perf_counter()
-            os.fdatasync(file.fileno())
-            took.append((time.perf_counter() - began) * 1000)
-    return statistics.median(took)
+SYNC = """
+import os, statistics, sys, time
+file, pause_s, took = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT), float(sys.argv[2]), []
+for _ in range(500):
+    os.write(file, bytes(128))
+    began = time.perf_counter()
+    os.fdatasync(file)
+    took.append((time.perf_counter() - began) * 1000)
+    time.sleep(pause_s)
+print(statistics.median(took))
+"""
+
+
+def sync_ms(folder: Path, rate: int) -> float:
+    """Give how long an fdatasync of a few octets takes on the servers' disk and processor, at a rate; the median."""
+    argv = ["taskset", "-c", SERVER_CPU, sys.executable, "-c", SYNC, str(folder / "sync"), str(1 / rate)]
+    return float(subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60).stdout)
