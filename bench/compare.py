@@ -34,6 +34,7 @@ KEA_QUIET = Contestant(report.KEA_QUIET, log="WARN")
 KEA_THREADS = Contestant(report.KEA_THREADS, threads=2)
 TANDEMS = (PLAIN, COMPILED)
 START_ALONE, START_PAIR, START_KEA_PAIR = 4000, 2000, 500
+NEAR = 1.15
 FAR_MS = 50
 FAR_RATE = 400
 HELD = (1_000, 100_000, 1_000_000)
@@ -67,13 +68,22 @@ class Comparison:
         row = self.found["rates"].setdefault(f"{'pair' if pair else 'alone'} {kind}", {})
         for number in range(1, self.rounds + 1):
             for each in contestants:
-                start = START_ALONE if not pair else START_PAIR if each.program else START_KEA_PAIR
+                start, stride = self._first_try(row.get(each.name), each, kind, pair)
                 with measure.fresh(self.place, each, pair, self._name()) as server:
-                    highest = measure.highest_rate(self.place, server, kind, start if kind != "renew" else start // 2)
+                    highest = measure.highest_rate(self.place, server, kind, start, stride)
                 row.setdefault(each.name, []).append(highest._asdict())
                 bound = ", the generator's limit" if highest.is_generator_at_its_limit else ""
                 who = f"{each.name}{' as a pair' if pair else ''}"
                 self.say(f"round {number}: {who}, {kind}: {highest.rate:,} a second{bound}")
+
+    def _first_try(
+        self, found: list[dict[str, Any]] | None, contestant: Contestant, kind: str, pair: bool
+    ) -> tuple[int, float]:
+        """Give the rate that a search begins with, and its first stride: a small one from where the last one ended."""
+        if found:
+            return found[-1]["rate"], NEAR
+        start = START_ALONE if not pair else START_PAIR if contestant.program else START_KEA_PAIR
+        return (start if kind != "renew" else start // 2), 2
 
     def median_rate(self, work: str, contestant: Contestant) -> int:
         """Give the median of a contestant's highest rates."""

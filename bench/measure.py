@@ -72,8 +72,8 @@ def step(field: Field, server: Running, kind: str, rate: int, seconds: int) -> t
     return run, used[0] / done * 1e6, sum(used) / done * 1e6
 
 
-def highest_rate(field: Field, server: Running, kind: str, start: int) -> Highest:
-    """Search for the highest rate: double it, halve the distance, and hold the best for a while."""
+def highest_rate(field: Field, server: Running, kind: str, start: int, stride: float = 2) -> Highest:
+    """Search for the highest rate: a stride up or down, then half the distance each time; hold the best for a while."""
     low, high = 0, 0
     rate = start
     limits: list[bool] = []
@@ -81,11 +81,11 @@ def highest_rate(field: Field, server: Running, kind: str, start: int) -> Highes
         run, _, _ = step(field, server, kind, rate, STEP_S)
         if run.lost <= LOST_MAX and run.is_fully_offered:
             low = rate
-            rate = (low + high) // 2 if high else rate * 2
+            rate = (low + high) // 2 if high else int(rate * stride)
         else:
             high = rate
             limits.append(run.is_generator_busy or not run.is_fully_offered)
-            rate = (low + high) // 2 if low else rate // 2
+            rate = (low + high) // 2 if low else int(rate / stride)
         assert rate > 10, "it sustains no rate at all"
     rate = low
     while True:
