@@ -15,15 +15,15 @@ demo: $(READY)            ## a server, clients through a relay, and a kill -9: w
 	@$(BIN)/tandem demo
 
 test: $(READY)            ## everything: check, the whole fuzz, and what needs root, namespaces and real clients
-	@$(BIN)/ruff format --check src tests packaging bench
-	@$(BIN)/ruff check src tests packaging bench
+	@$(BIN)/ruff format --check src tests packaging bench monitoring
+	@$(BIN)/ruff check src tests packaging bench monitoring
 	@$(BIN)/mypy
 	@TANDEM_FUZZ=full $(BIN)/pytest -n 6 --dist worksteal -m "not speed"
 	@$(BIN)/pytest -m speed
 
 check: $(READY)           ## the fast loop, about a minute: format, lint, types, tests
-	@$(BIN)/ruff format --check src tests packaging bench
-	@$(BIN)/ruff check src tests packaging bench
+	@$(BIN)/ruff format --check src tests packaging bench monitoring
+	@$(BIN)/ruff check src tests packaging bench monitoring
 	@$(BIN)/mypy
 	@$(BIN)/pytest -n auto -m "not system and not speed"
 
@@ -40,8 +40,8 @@ sim: $(READY)             ## simulated worlds, SEEDS of them from FIRST on; what
 	@$(BIN)/tandem sim --seeds $(SEEDS) --first $(FIRST) --jobs $(JOBS)
 
 format: $(READY)          ## put the code into its form
-	@$(BIN)/ruff format src tests packaging bench
-	@$(BIN)/ruff check --fix src tests packaging bench
+	@$(BIN)/ruff format src tests packaging bench monitoring
+	@$(BIN)/ruff check --fix src tests packaging bench monitoring
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -52,7 +52,8 @@ def test_status_of_both(pair: Pair) -> None:
         assert each["certificate-days-left"] > 1000
         assert each["partner"]["in-touch"]
         assert each["clock-skew"] in (-1, 0, 1)
-        assert each["shares"][0]["primary"] == each["shares"][0]["secondary"] == 1 << 23
+        assert [share["primary"] == share["secondary"] for share in each["shares"]] == [True, True]
+        assert [share["primary"] for share in each["shares"]] == [1 << 47, 1 << 23]
     shown = cli("status", "--state-dir", str(pair.a.state_dir)).stdout
     assert "primary, NORMAL since" in shown
     assert "partner b: NORMAL" in shown

@@ -26,6 +26,7 @@ PACKAGES = {
     "kea-dhcp6": "kea-dhcp6-server",
     "mount": "mount",
     "perfdhcp": "kea-admin",
+    "promtool": "prometheus",
     "setpriv": "util-linux",
     "strace": "strace",
     "tcpdump": "tcpdump",

@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from tandem.lease.change import Put
 from tandem.lease.lease import TIMED, BindingStatus, Lease, key_of, unpack
 from tandem.lease.pool import ENDED_MAX, Holes, Pool, is_reserved_interface_id
-from tandem.lease.space import Range, address_owner
+from tandem.lease.space import Range, Role, address_owner
 from tandem.lease.table import LeaseTable, load_table
 
 BASE = 0x20010DB8 << 96
@@ -84,7 +84,10 @@ class TableMachine(RuleBasedStateMachine):
         pool = self.table.pool_of(KEYS[0])
         assert pool is not None
         inside = {key: each for key, each in self.model.items() if key in KEYS[:8]}
-        assert pool.in_use == sum(each.status in TIMED for each in inside.values())
+        taken = {key for key, each in inside.items() if each.status in TIMED}
+        assert pool.in_use == len(taken)
+        for role in Role:
+            assert pool.free(role) == sum(address_owner(key) is role for key in KEYS[:8] if key not in taken)
         assert set(pool.ended()) == {key for key, each in inside.items() if each.status not in TIMED}
 
     @invariant()
@@ -110,6 +113,13 @@ def test_pool_gives_all_it_has_and_no_more() -> None:
     # ::0 is the subnet-router anycast address and is never given, so one less than counted.
     assert len(given) == 256 - 10 - 1
     assert not given & {key_of(BASE + number) for number in range(10, 20)}
+
+
+def test_what_is_free_of_each_share_leaves_out_holes() -> None:
+    pool = Pool(Range(BASE + 1, BASE + 9, 128), Holes([(BASE - 5, BASE + 2), (BASE + 5, BASE + 5)]))
+    assert (pool.free(Role.PRIMARY), pool.free(Role.SECONDARY)) == (3, 3)  # 3, 7, 9; 4, 6, 8
+    pool.note(key_of(BASE + 7), None, BindingStatus.ACTIVE)
+    assert (pool.free(Role.PRIMARY), pool.free(Role.SECONDARY)) == (2, 3)
 
 
 def test_same_client_same_place_different_clients_spread() -> None:

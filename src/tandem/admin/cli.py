@@ -12,7 +12,8 @@ import typer
 from rich.console import Console
 
 from tandem import __version__, is_compiled
-from tandem.admin import failover, leases, pki
+from tandem.admin import failover, leases, pki, token
+from tandem.admin.amiss import amiss
 from tandem.admin.client import CommandFailed
 from tandem.admin.show import print_explanation, print_settings, print_status
 from tandem.admin.target import DEFAULT_STATE_DIR, AsJson, Socket, StateDir, connect
@@ -20,7 +21,7 @@ from tandem.admin.target import DEFAULT_STATE_DIR, AsJson, Socket, StateDir, con
 app = typer.Typer(
     help="A DHCPv6 server that runs in pairs.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.add_typer(leases.app, name="lease")
 app.add_typer(failover.app, name="failover")
 app.add_typer(pki.app, name="pki")
+app.add_typer(token.app, name="token")
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The configuration file.", show_default=False)]
 ServerName = Annotated[str | None, typer.Option("--server", metavar="NAME", help="Which server of the file this is.")]
@@ -71,6 +73,32 @@ def serve(
         fail(f"The server cannot go on: {error}.")
 
 
+@app.command(epilog="Example: tandem web /etc/tandem/tandem.toml --server a")
+def web(
+    file: File,
+    server: ServerName = None,
+    state_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="Instead of the file's state-dir.")] = None,
+) -> None:
+    """Serve a page, an HTTP API and metrics of a running server. `[web]` in the file says where."""
+    from tandem.admin.web.serve import serve as run
+    from tandem.config.load import load
+    from tandem.config.problems import ConfigError
+
+    try:
+        loaded = load(file, server)
+    except ConfigError as error:
+        fail(*error.problems)
+    host, port, _ = loaded.web.endpoint
+    scheme = "http" if loaded.web.certificate is None else "https"
+    typer.echo(
+        f"The page of server {loaded.name} is at {scheme}://{f'[{host}]' if ':' in host else host}:{port}/", err=True
+    )
+    try:
+        run(loaded, state_dir or Path(loaded.server.state_dir))
+    except OSError as error:
+        fail(f"It cannot listen on {loaded.web.listen}: {error.strerror or error}.")
+
+
 @app.command(epilog="Example: tandem check /etc/tandem/tandem.toml --server b")
 def check(file: File, server: ServerName = None) -> None:
     """Say what is wrong with a file, all of it; with --server, also what that server would do."""
@@ -102,9 +130,10 @@ def status(
     state_dir: StateDir = DEFAULT_STATE_DIR,
     socket: Socket = None,
     as_json: AsJson = False,
-    watch: Annotated[bool, typer.Option(help="Go on, once a second, until interrupted.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on, once a second, until interrupted.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Exit 1 if something is amiss; for scripts.")] = False,
 ) -> None:
-    """Say how the server is: its links and pools, what it answered and what it dropped."""
+    """Say how the server is: what is amiss, its partner, links and pools, what it answered and what it dropped."""
     while True:
         with connect(state_dir, socket) as server:
             found = server.ask("status")
@@ -115,7 +144,7 @@ def status(
                 Console().clear()
             print_status(found)
         if not watch:
-            return
+            raise typer.Exit(int(check and bool(amiss(found))))
         time.sleep(1)
 
 

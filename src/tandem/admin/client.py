@@ -29,7 +29,7 @@ class ControlClient:
             self._socket.connect(str(self._path))
         except OSError as error:
             self._socket.close()
-            raise CommandFailed(_why_unreachable(self._path, error)) from None
+            raise CommandFailed(why_unreachable(self._path, error)) from None
         self._lines = self._socket.makefile("rb")
         return self
 
@@ -61,7 +61,8 @@ class ControlClient:
             yield from page["leases"]
 
 
-def _why_unreachable(path: Path, error: OSError) -> str:
+def why_unreachable(path: Path, error: OSError) -> str:
+    """Say why a control socket cannot be used, and what to do."""
     match error:
         case FileNotFoundError():
             return f"No server has its control socket at {path}. Is it running? --state-dir or --socket names another."

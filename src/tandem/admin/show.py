@@ -8,13 +8,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from tandem.admin.amiss import POOL_LOW_PERCENT, amiss
 from tandem.effects.settings import Settings
 from tandem.lease.lease import key_of, show_key
 from tandem.runtime.histogram import BOUNDS_S, at_most_s
 
-WARN_PERCENT = 90
+RIGHT = ("in use", "of", "%", "free, primary", "secondary")
 PIPE_WIDTH = 500
 """Columns for whoever reads our output through a pipe: nothing is folded."""
 
@@ -27,21 +29,18 @@ def console_for_people() -> Console:
 def print_status(found: Mapping[str, Any]) -> None:
     """Print what `status` answers."""
     console = console_for_people()
-    disk = "" if found["disk"] == "ok" else "  [bold red]The disk is full: nothing is promised.[/]"
     console.print(
         f"[bold]{found['server']}[/], tandem {found['version']}, up {_duration(found['up-s'])}, "
-        f"{found['leases-known']} leases known{disk}"
+        f"{found['leases-known']} leases known"
     )
+    sentences = amiss(found)
+    if not sentences:
+        console.print("[bold green]All is well.[/]")
+    for sentence in sentences:
+        console.print(f"[bold red]![/] {escape(sentence)}")
     for relationship in found["relationships"]:
         _print_relationship(console, relationship)
-    table = _table("link", "pool", "from", "to", "in use", "of", "%")
-    for link in found["links"]:
-        for pool in link["pools"]:
-            percent = 100 * pool["in-use"] / pool["size"] if pool["size"] else 100.0
-            style = "bold red" if percent >= WARN_PERCENT else ""
-            row = (link["name"], pool["where"], pool["first"], pool["last"], str(pool["in-use"]))
-            table.add_row(*row, _count(pool["size"]), f"{percent:.1f}", style=style)
-    console.print(table)
+    console.print(_pool_table(found))
     for title, counts in found["counters"].items():
         if counts:
             console.print(f"{title}: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
@@ -51,12 +50,27 @@ def print_status(found: Mapping[str, Any]) -> None:
             console.print(f"{what}: half within {_short(median_s)}, 99 of 100 within {_short(slow_s)}")
 
 
+def _pool_table(found: Mapping[str, Any]) -> Table:
+    shares = {each["pool"]: each for relationship in found["relationships"] for each in relationship["shares"]}
+    free = ("free, primary", "secondary") if shares else ()
+    table = _table("link", "pool", "from", "to", "in use", "of", "%", *free)
+    for link in found["links"]:
+        for pool in link["pools"]:
+            percent = 100 * pool["in-use"] / pool["size"] if pool["size"] else 100.0
+            style = "bold red" if percent >= POOL_LOW_PERCENT else ""
+            row = (link["name"], pool["where"], pool["first"], pool["last"], str(pool["in-use"]))
+            share = shares.get(pool["first"])
+            shared = [_count(share[role]) for role in ("primary", "secondary")] if share else []
+            table.add_row(*row, _count(pool["size"]), f"{percent:.1f}", *shared, style=style)
+    return table
+
+
 def _short(seconds: float | None) -> str:
     return f"{seconds * 1000:g} ms" if seconds is not None else f"more than {BOUNDS_S[-1]:g} s"
 
 
 def _print_relationship(console: Console, found: Mapping[str, Any]) -> None:
-    """Print a relationship: both states, why, since and until when, what ends it, and what is amiss."""
+    """Print a relationship: both states, why, since and until when, and what ends it."""
     partner = found["partner"]
     style = "green" if found["state"] == "NORMAL" else "bold red" if found["stepped-aside"] else "yellow"
     theirs = f"{partner['state'] or 'unknown'}" + ("" if partner["in-touch"] else ", not heard")
@@ -72,16 +86,8 @@ def _print_relationship(console: Console, found: Mapping[str, Any]) -> None:
     updates = found["updates"]
     skew = "" if found["clock-skew"] is None else f", clocks {abs(found['clock-skew'])} s apart"
     console.print(f"  {updates['unacked']} leases not acknowledged, {updates['rejections']} rejections{skew}")
-    for each in found["shares"]:
-        console.print(f"  free in {each['pool']}: primary {each['primary']}, secondary {each['secondary']}")
-    troubles = [f"the partner serves something else: {each}" for each in found["differences"]]
-    troubles += [f"{each['lease']} rejected by the partner: {each['why']}" for each in updates["rejected"]]
-    if found["last-refusal"]:
-        troubles.append(f"no connection: {found['last-refusal']}")
     if not found["tls"]:
-        troubles.append("the partners talk without TLS, as the file says")
-    for trouble in troubles:
-        console.print(f"  [yellow]![/] {trouble}")
+        console.print("  The partners talk without TLS, as the file says.")
 
 
 def print_leases(leases: Sequence[Mapping[str, Any]]) -> None:
@@ -161,7 +167,7 @@ def _table(*columns: str) -> Table:
             column,
             overflow="fold",
             no_wrap=column == "lease",
-            justify="right" if column in ("in use", "of", "%") else "left",
+            justify="right" if column in RIGHT else "left",
         )
     return table
 

@@ -37,6 +37,7 @@ class Loaded:
     server: model.Server
     settings: Settings
     log: model.Log
+    web: model.Web
     lines: tuple[PartnerLine, ...]
     """How the partners are reached."""
     complaints: tuple[str, ...]
@@ -64,7 +65,7 @@ def load_text(text: str, name: str | None) -> Loaded:
     complaints = _sorted_sentences(list(nobodys(file)), Lines(text))
     settings = _settings(file, chosen, text)
     return Loaded(
-        chosen, file.server[chosen], settings, file.log, tuple(partner_lines(file, chosen)), tuple(complaints)
+        chosen, file.server[chosen], settings, file.log, file.web, tuple(partner_lines(file, chosen)), tuple(complaints)
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Annotated, Any
 
 from pydantic import Field, GetJsonSchemaHandler, field_validator, model_validator
@@ -150,6 +151,53 @@ class Log(Table):
     format: str | None = Field(default=None, pattern="^(text|json)$")
 
 
+def read_web_endpoint(text: str) -> tuple[IPv4Address | IPv6Address, int]:
+    """Read `[::1]:8547` or `127.0.0.1:8547`."""
+    host, colon, port = text.rpartition(":")
+    try:
+        address = ip_address(host.removeprefix("[").removesuffix("]"))
+        number = int(port)
+    except ValueError:
+        raise ValueError(f"{text!r} is not an address with a port, such as [::1]:8547") from None
+    if not colon or not 0 < number < 65536:
+        raise ValueError(f"{text!r} has a port that does not exist")
+    return address, number
+
+
+class Web(Table):
+    """`tandem web`: the page, the HTTP API and the metrics."""
+
+    listen: str = "[::1]:8547"
+    names: list[str] = []
+    tokens: str = "/etc/tandem/tokens"
+    certificate: str | None = None
+    key: str | None = None
+    client_ca: str | None = None
+
+    @field_validator("listen")
+    @classmethod
+    def _listen(cls, value: str) -> str:
+        read_web_endpoint(value)
+        return value
+
+    @model_validator(mode="after")
+    def _never_plain_outside(self) -> Web:
+        host, _ = read_web_endpoint(self.listen)
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("give both certificate and key, or neither")
+        if self.certificate is None and not host.is_loopback:
+            raise ValueError(f"{host} is not loopback: give certificate and key, so that nobody listens in")
+        if self.client_ca is not None and self.certificate is None:
+            raise ValueError("client-ca is of use only with certificate and key")
+        return self
+
+    @property
+    def endpoint(self) -> tuple[str, int, bool]:
+        """Give the address and port to listen on, and whether only this machine reaches it."""
+        host, port = read_web_endpoint(self.listen)
+        return str(host), port, host.is_loopback
+
+
 class File(Table):
     """The whole file."""
 
@@ -159,6 +207,7 @@ class File(Table):
     failover: dict[str, Failover] = {}
     subnet: list[Subnet] = []
     log: Log = Log()
+    web: Web = Web()
     rapid_commit: bool = False
     decline_time: Duration = DAY_S
     reuse_grace: Duration = 10

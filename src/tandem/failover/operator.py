@@ -75,11 +75,11 @@ def _code(code: int) -> str:
 
 def _shares(endpoint: Endpoint) -> Any:
     for pool in endpoint.table.pools():
-        if endpoint.table.relationship_of(pool.first_key) == endpoint.relationship.name and pool.gifts:
+        if endpoint.table.relationship_of(pool.first_key) == endpoint.relationship.name:
             yield {
-                "pool": show_key(pool.range.first << 8 | pool.range.length),
-                "primary": pool.gifts.available(Role.PRIMARY),
-                "secondary": pool.gifts.available(Role.SECONDARY),
+                "pool": show_key(pool.first_key),
+                "primary": pool.free(Role.PRIMARY),
+                "secondary": pool.free(Role.SECONDARY),
             }
 
 

@@ -52,7 +52,7 @@ class Holes:
 class Pool:
     """A range, what of it is in use, and how to choose from the rest."""
 
-    __slots__ = ("_cursors", "_shelves", "_spaces", "gifts", "holes", "in_use", "range", "size")
+    __slots__ = ("_cursors", "_odd_free", "_shelves", "_spaces", "gifts", "holes", "in_use", "range", "size")
 
     def __init__(self, range_: Range, holes: Holes) -> None:
         self.range = range_
@@ -67,6 +67,10 @@ class Pool:
         self._cursors: dict[Role | None, int] = {}
         self.size = range_.size - sum(_overlap(range_, hole) for hole in holes.intervals())
         """How many leases the pool can have at once."""
+        self._odd_free = _odd(range_.first, range_.last) - sum(
+            _odd(max(range_.first, first), min(range_.last, last)) for first, last in holes.intervals()
+        )
+        """In a pool of addresses: how many with the last bit set nobody has."""
 
     @property
     def first_key(self) -> int:
@@ -117,7 +121,9 @@ class Pool:
 
     def note(self, key: int, before: int | None, after: int | None) -> None:
         """Take over that a lease's status changed; None is: not on record."""
-        self.in_use += (after in TIMED) - (before in TIMED)
+        taken = (after in TIMED) - (before in TIMED)
+        self.in_use += taken
+        self._odd_free -= taken * (key >> 8 & 1)
         if before is not None and before not in TIMED:
             self._shelf(key, before).pop(key, None)
         if after is not None and after not in TIMED:
@@ -135,6 +141,12 @@ class Pool:
         if key & 0xFF == ADDRESS_LENGTH:
             return self._shelves[address_owner(key)]
         return self._shelves[Role.SECONDARY if status == BindingStatus.FREE_BACKUP else Role.PRIMARY]
+
+    def free(self, role: Role) -> int:
+        """Say how many leases that nobody has are in the share of one of two partners."""
+        if self.gifts is not None:
+            return self.gifts.available(role)
+        return self._odd_free if role is Role.PRIMARY else self.size - self.in_use - self._odd_free
 
     def give(self, key: int, status: int | None) -> None:
         """Take over the record of a large prefix that changed hands."""
@@ -193,6 +205,11 @@ def is_reserved_interface_id(address: int) -> bool:
     """Say whether the address must not be given to a host (RFC 5453, RFC 9915 13.1)."""
     interface_id = address & (1 << 64) - 1
     return interface_id == 0 or interface_id >> 7 == 0xFDFFFFFFFFFFFF80 >> 7 or interface_id >> 24 == 0x02005EFFFE
+
+
+def _odd(first: int, last: int) -> int:
+    """Count the odd numbers in first..last."""
+    return max(0, (last + 1) // 2 - first // 2)
 
 
 def _overlap(range_: Range, hole: tuple[int, int]) -> int:

@@ -43,9 +43,13 @@ class Log:
 
 
 def show_json(now: float, note: Note) -> str:
-    """Show a note as one JSON object: `time`, `level`, `event`, and its values."""
-    shown = {"time": round(now, 6), "level": note.level, "event": note.event, **_shown(note.values)}
-    return ENCODER.encode(shown) + "\n"
+    """Show a note as one JSON object on a line."""
+    return ENCODER.encode(as_json(now, note)) + "\n"
+
+
+def as_json(now: float, note: Note) -> dict[str, Any]:
+    """Give a note as JSON has it: `time`, `level`, `event`, and its values."""
+    return {"time": round(now, 6), "level": note.level, "event": note.event, **_shown(note.values)}
 
 
 def show_text(now: float, note: Note) -> str:

@@ -9,12 +9,13 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from tandem import __version__, is_compiled
 from tandem.config.load import Loaded, load
 from tandem.config.partners import what_moved
 from tandem.config.problems import ConfigError
-from tandem.effects.effects import Answer, Effects, Out, Send, ToPartner
+from tandem.effects.effects import Answer, Effects, Note, Out, Send, ToPartner
 from tandem.effects.events import Command, Disk, Event, Interfaces, Reload, Shutdown
 from tandem.effects.now import Now
 from tandem.effects.outbox import LAZY_S, Outbox
@@ -29,6 +30,7 @@ from tandem.runtime.logs import Log
 from tandem.runtime.notify import notify, watchdog_s
 from tandem.runtime.partners import Partners
 from tandem.runtime.poison import Poison
+from tandem.runtime.recent import Recent
 from tandem.runtime.state import State
 from tandem.runtime.watch import Watch
 from tandem.runtime.writer import Writer
@@ -60,6 +62,7 @@ class Runtime:
         self._loop = asyncio.get_running_loop()
         self._stopped: asyncio.Future[None] = self._loop.create_future()
         self._counters = Counters()
+        self._recent = Recent()
         self._writer = Writer(state.store, self._from_writer)
         self._outbox = Outbox(
             self._writer.commit,
@@ -68,7 +71,7 @@ class Runtime:
             self._disk_accepts,
             lambda: self._loop.call_later(LAZY_S, self._guard, self._outbox.flush),
         )
-        self._partners = Partners(self._from_partner, log.say)
+        self._partners = Partners(self._from_partner, self._say)
         self._control = Control(Path(loaded.server.control or folder / CONTROL_NAME), self._command)
         self._poison = Poison(folder / POISON_NAME)
         self._interfaces = watch_interfaces()
@@ -95,12 +98,12 @@ class Runtime:
             self._beat(beat_s)
         notify("READY=1")
         for complaint in self._loaded.complaints:
-            self._log.say("file-complaint", "warning", why=complaint)
-        self._log.say("serving", server=self._loaded.name, version=__version__, file=str(self._path), pid=os.getpid())
+            self._say("file-complaint", "warning", why=complaint)
+        self._say("serving", server=self._loaded.name, version=__version__, file=str(self._path), pid=os.getpid())
         try:
             await self._stopped
         except StoreBroken as error:
-            self._log.say("disk-broken", "error", why=str(error), advice="Look after the disk before starting again.")
+            self._say("disk-broken", "error", why=str(error), advice="Look after the disk before starting again.")
             os._exit(1)  # closing the store would write to a disk that nobody knows the state of
         finally:
             notify("STOPPING=1")
@@ -111,7 +114,7 @@ class Runtime:
     def _handle(self, events: Sequence[Event]) -> Effects:
         effects = self._node.handle(now(), events)
         self._counters.add(effects.notes)
-        self._log.write(effects.notes)
+        self._tell(effects.notes)
         self._outbox.put(effects)
         if effects.lines:
             self._partners.obey(effects.lines)
@@ -141,7 +144,10 @@ class Runtime:
         self._guard(self._handle, (event,))
 
     def _command(self, command: Command) -> None:
-        self._guard(self._handle, (command,))
+        if command.name == "events":
+            self._control.answer(Answer(command.ticket, self._recent.after(command.arguments)))
+        else:
+            self._guard(self._handle, (command,))
 
     # -- out of the node
 
@@ -178,6 +184,13 @@ class Runtime:
                 relationship["certificate-days-left"] = days_left(tls.certificate) if tls is not None else None
         return answer
 
+    def _say(self, event: str, level: str = "info", **values: Any) -> None:
+        self._tell((Note(event, level, values),))
+
+    def _tell(self, notes: Sequence[Note]) -> None:
+        self._log.write(notes)
+        self._recent.add(notes)
+
     # -- the disk
 
     def _from_writer(self, error: BaseException | None) -> None:
@@ -194,11 +207,11 @@ class Runtime:
         self._mind_the_room()
 
     def _disk_refused(self, reason: str) -> None:
-        self._log.say("disk-full", "error", reason=reason, advice="Nothing is promised until there is room.")
+        self._say("disk-full", "error", reason=reason, advice="Nothing is promised until there is room.")
         self._loop.call_soon(self._guard, self._handle, (Disk(False, reason),))
 
     def _disk_accepts(self) -> None:
-        self._log.say("disk-accepts", "warning")
+        self._say("disk-accepts", "warning")
         self._loop.call_soon(self._guard, self._handle, (Disk(True, ""),))
 
     def _mind_the_room(self) -> None:
@@ -209,7 +222,7 @@ class Runtime:
 
     def _door_failed(self, sentence: str) -> None:
         self._counters.count("door-failed")
-        self._log.say("door-failed", "warning", why=sentence)
+        self._say("door-failed", "warning", why=sentence)
 
     def _interfaces_changed(self) -> None:
         try:
@@ -237,22 +250,22 @@ class Runtime:
             loaded = load(self._path, self._loaded.name)
         except ConfigError as error:
             for problem in error.problems:
-                self._log.say("reload-refused", "error", why=problem)
+                self._say("reload-refused", "error", why=problem)
             return
         moved = what_moved(self._loaded.settings, loaded.settings)
         for problem in moved:
-            self._log.say("reload-refused", "error", why=problem)
+            self._say("reload-refused", "error", why=problem)
         if moved:
             return
         if loaded.server.listen != self._loaded.server.listen or loaded.server.duid != self._loaded.server.duid:
-            self._log.say("reload-partly", "warning", why="listen, duid and state-dir change only with a restart")
+            self._say("reload-partly", "warning", why="listen, duid and state-dir change only with a restart")
         notify("RELOADING=1")
         self._loaded = loaded
         self._partners.use(loaded.lines)
         self._handle((Reload(loaded.settings),))
         self._look_at_interfaces()
         notify("READY=1")
-        self._log.say("reloaded", file=str(self._path))
+        self._say("reloaded", file=str(self._path))
 
     def _watch_certificates(self) -> None:
         """Warn in time of certificates that expire, once a day."""
@@ -260,7 +273,7 @@ class Runtime:
             left = days_left(certificate)
             if left is not None and left < CERTIFICATE_WARN_DAYS:
                 advice = "Make a new one with `tandem pki new`; no restart is needed."
-                self._log.say("certificate-expires", "warning", file=certificate, days_left=left, advice=advice)
+                self._say("certificate-expires", "warning", file=certificate, days_left=left, advice=advice)
         self._loop.call_later(86400, self._watch_certificates)
 
     def _beat(self, every_s: float) -> None:
@@ -294,7 +307,7 @@ class Runtime:
         self._control.stop()
         self._doors.close()
         self._state.store.close()
-        self._log.say("stopped", server=self._loaded.name)
+        self._say("stopped", server=self._loaded.name)
 
 
 def serve(path: Path, loaded: Loaded, folder: Path, log: Log) -> None:

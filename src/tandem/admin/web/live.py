@@ -1,0 +1,105 @@
+"""What the server says of itself: asked once for all who look, however many they are."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import Any
+
+from tandem.admin.amiss import amiss
+from tandem.admin.client import CommandFailed
+from tandem.admin.web.history import EVERY_S, History, sample
+from tandem.admin.web.link import Link
+
+LOOKED_AT_S = 1.0
+"""How often the server is asked while a page is open."""
+EVENTS_KEPT = 200
+LISTENERS_MAX = 50
+
+
+class Live:
+    """Asks the server how it is, and tells everybody who listens. `run` does the asking."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self.status: dict[str, Any] | None = None
+        """The last answer, None while there is none."""
+        self.trouble = "The server was not asked yet."
+        """Why there is no newer answer; empty if there is one."""
+        self._asked = 0.0
+        self._events: deque[dict[str, Any]] = deque(maxlen=EVENTS_KEPT)
+        self._last_event: int | None = None
+        self._history = History()
+        self._listeners: set[asyncio.Queue[str]] = set()
+        self._asking = asyncio.Lock()
+        self._wanted = asyncio.Event()
+
+    async def run(self) -> None:
+        """Ask until cancelled: each second while somebody listens, and now and then for the history."""
+        while True:
+            await self.look()
+            self._wanted.clear()
+            wait_s = LOOKED_AT_S if self._listeners else EVERY_S
+            try:
+                await asyncio.wait_for(self._wanted.wait(), wait_s)
+            except TimeoutError:
+                continue
+
+    async def fresh(self, within_s: float = LOOKED_AT_S) -> dict[str, Any] | None:
+        """Give a status that is no older than that, None if the server does not answer."""
+        if time.monotonic() - self._asked > within_s:
+            await self.look()
+        return None if self.trouble else self.status
+
+    async def look(self) -> None:
+        """Ask once, and tell who listens."""
+        async with self._asking:
+            before = self.status
+            new: list[dict[str, Any]] = []
+            try:
+                self.status = await self._link.ask("status")
+                news = await self._link.ask("events", after=self._last_event)
+            except CommandFailed as error:
+                self.trouble = str(error)
+            else:
+                self.trouble = ""
+                self._history.add(self.status)
+                self._last_event, new = news["last"], news["events"]
+                self._events.extend(new)
+            self._asked = time.monotonic()
+        rates = sample(before, self.status) if before and self.status and not self.trouble else None
+        if self._listeners:
+            told = json.dumps({**self._told(), "events": new, "now": rates and rates._asdict()})
+            for listener in self._listeners:
+                if not listener.full():  # one that does not read misses this and gets a later one
+                    listener.put_nowait(told)
+
+    def _told(self) -> dict[str, Any]:
+        sentences = amiss(self.status) if self.status is not None else []
+        return {"trouble": self.trouble, "status": self.status, "amiss": sentences}
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more may listen."""
+        return len(self._listeners) < LISTENERS_MAX
+
+    async def listen(self) -> AsyncIterator[str]:
+        """Give JSON objects: first all that is known, then what is new, once a second."""
+        mine: asyncio.Queue[str] = asyncio.Queue(maxsize=4)
+        self._listeners.add(mine)
+        self._wanted.set()
+        try:
+            yield json.dumps(
+                {
+                    **self._told(),
+                    "events": list(self._events),
+                    "history": self._history.as_json(),
+                }
+            )
+            while True:
+                yield await mine.get()
+        finally:
+            self._listeners.discard(mine)

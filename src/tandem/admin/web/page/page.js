@@ -1,0 +1,302 @@
+// The page: shows what /live tells, finds leases, and has commands done, each asked about first.
+"use strict";
+
+const known = {status: null, trouble: "", amiss: [], events: [], history: [], now: null};
+const EVENTS_SHOWN = 200, HISTORY_MAX = 360, STALE_MS = 3000;
+let lastHeard = Date.now();
+
+const at = (id) => document.getElementById(id);
+
+function make(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
+    else if (value !== null && value !== undefined && value !== false) made.setAttribute(key, value === true ? "" : value);
+  }
+  made.append(...children.filter((child) => child !== null && child !== undefined && child !== ""));
+  return made;
+}
+
+const day = (seconds) => seconds === null || seconds === undefined ? "never" :
+  new Date(seconds * 1000).toLocaleString("en-GB", {dateStyle: "medium", timeStyle: "medium"});
+
+function span(seconds) {
+  for (const [size, unit] of [[86400, "d"], [3600, "h"], [60, "min"]]) {
+    if (seconds >= size) return `${Number((seconds / size).toPrecision(3))} ${unit}`;
+  }
+  return `${Math.max(0, Math.round(seconds))} s`;
+}
+
+// -- what is told
+
+function listen() {
+  const source = new EventSource("/live");
+  source.onmessage = (message) => {
+    const told = JSON.parse(message.data);
+    lastHeard = Date.now();
+    known.status = told.status;
+    known.trouble = told.trouble;
+    known.amiss = told.amiss;
+    if (told.history) { known.history = told.history; known.events = []; }
+    known.events = [...told.events.reverse(), ...known.events].slice(0, EVENTS_SHOWN);
+    known.now = told.now || known.now;
+    if (told.now) {
+      const last = known.history[known.history.length - 1];
+      if (!last || told.now.time > last.time) known.history = [...known.history, told.now].slice(-HISTORY_MAX);
+    }
+    show();
+  };
+}
+
+function show() {
+  showTrouble();
+  const status = known.status;
+  if (!status) return;
+  document.title = `Tandem ${status.server}`;
+  at("server").textContent = `Server ${status.server}`;
+  at("facts").textContent = `tandem ${status.version}${status.compiled ? ", compiled" : ""}, up ${span(status["up-s"])}, ` +
+    `${status["leases-known"].toLocaleString("en")} leases known`;
+  showSummary();
+  replaceUnlessFocused(at("relationships"), status.relationships.map(relationship));
+  at("pools").replaceChildren(...status.links.flatMap((link) => link.pools.map((pool) => poolRow(link, pool))));
+  at("plots").replaceChildren(...plots());
+  at("counters").replaceChildren(...counters(status));
+  at("events").replaceChildren(...known.events.map(eventRow));
+}
+
+function showTrouble() {
+  const isLost = Date.now() - lastHeard > STALE_MS;
+  const text = isLost ? "This page's own server, `tandem web`, does not answer; what is below is old." :
+    known.trouble ? `${known.trouble} What is below is what it said last.` : "";
+  const disk = known.status && known.status.disk === "full" ? "The disk is full: nothing is promised to clients. " : "";
+  const shown = disk + text;
+  if (at("trouble").textContent !== shown) at("trouble").textContent = shown;
+  at("trouble").hidden = !shown;
+}
+
+function showSummary() {
+  const sentences = known.trouble ? [] : known.amiss.length ? known.amiss : ["All is well."];
+  const text = sentences.join(" ");
+  if (at("summary").dataset.text === text) return;  // told again, a screen reader would read it again
+  at("summary").dataset.text = text;
+  at("summary").replaceChildren(...sentences.map((sentence) => make("p", {class: known.amiss.length ? "warn" : "good"}, sentence)));
+}
+
+function replaceUnlessFocused(place, cards) {
+  // Whoever is about to press a button shall not have it taken away; it is shown again a second later.
+  if (place.contains(document.activeElement)) return;
+  place.replaceChildren(...cards);
+}
+
+const look = (state, isHeard) => !isHeard ? "bad" : state === "NORMAL" ? "good" : "warn";
+
+function relationship(found) {
+  const partner = found.partner;
+  const mine = make("div", {class: "card"},
+    make("h3", {}, `This server, ${known.status.server}, ${found.role}`),
+    make("p", {}, make("span", {class: `state ${look(found.state, true)}`}, found.state), ` for ${span(known.status.time - found.since)}`),
+    make("p", {}, found.means),
+    make("p", {}, found.ends),
+    found.until ? make("p", {}, `At the latest at ${day(found.until)}.`) : "",
+    details([
+      ["Why", found.why], ["Since", day(found.since)],
+      ["Certificate", found.tls ? `${found["certificate-days-left"]} days left` : "none: the partners talk without TLS, as the file says"],
+      ["MCLT", span(found.mclt)],
+    ]));
+  const theirs = make("div", {class: "card"},
+    make("h3", {}, `Partner ${partner.name}, ${found.role === "primary" ? "secondary" : "primary"}`),
+    make("p", {}, make("span", {class: `state ${look(partner.state, partner["in-touch"])}`}, partner.state || "unknown"),
+      partner["in-touch"] ? " and heard" : ` when last heard, ${day(partner.heard)}`),
+    details([
+      ["Since", partner.since ? day(partner.since) : "not known"],
+      ["Clock", found["clock-skew"] === null ? "not known" : `${Math.abs(found["clock-skew"])} s ${found["clock-skew"] < 0 ? "behind" : "ahead"}`],
+      ["Not acknowledged", `${found.updates.unacked.toLocaleString("en")} leases, ${found.updates["in-flight"]} of them under way`],
+      ["Rejected", `${found.updates.rejections}`],
+      ["Connection", found.connection || found["last-refusal"] || "none"],
+    ]),
+    ...found.differences.map((each) => make("p", {class: "warn"}, `Configured otherwise: ${each}`)),
+    ...found.updates.rejected.map((each) => make("p", {class: "warn"}, `Rejected: ${each.lease}, ${each.why}`)),
+    ...found.shares.map((each) => make("p", {class: "soft"}, `Free in ${each.pool}: primary ${each.primary}, secondary ${each.secondary}`)));
+  const buttons = make("div", {class: "row"},
+    make("button", {onclick: () => partnerDown(found)}, "Partner down …"),
+    found["stepped-aside"] ? make("button", {onclick: () => resume(found)}, "Serve again …") :
+      make("button", {onclick: () => handover(found)}, "Hand over …"));
+  return make("article", {}, make("h3", {}, `Relationship ${found.name}`), make("div", {class: "pair"}, mine, theirs), buttons);
+}
+
+function details(rows) {
+  return make("dl", {}, ...rows.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, String(value))]));
+}
+
+function poolRow(link, pool) {
+  const percent = pool.size ? 100 * pool["in-use"] / pool.size : 100;
+  const points = known.history.map((each) => [each.time, each.in_use[pool.where] ?? null]);
+  const most = Math.max(...points.map((point) => point[1] || 0));
+  return make("tr", {class: percent >= 90 ? "bad" : null},
+    make("td", {}, link.name), make("td", {}, pool.where), make("td", {}, pool.first), make("td", {}, pool.last),
+    make("td", {class: "number"}, pool["in-use"].toLocaleString("en")),
+    make("td", {class: "number"}, pool.size < 1e9 ? pool.size.toLocaleString("en") : pool.size.toExponential(1)),
+    make("td", {}, make("meter", {min: 0, max: 100, high: 90, value: percent, "aria-label": `${percent.toFixed(1)} % in use`}),
+      ` ${percent.toFixed(1)} %`),
+    make("td", {}, points.length > 1 ? spark(points, most, `In use in the last hour, at most ${most}`) : ""));
+}
+
+function plots() {
+  const points = (value) => known.history.map((each) => [each.time, value(each)]);
+  const ms = (value) => value === null ? null : value * 1000;
+  return [
+    plot("Answers and drops", "a second", [
+      {name: "answers", look: "one", points: points((each) => each.answers_per_s)},
+      {name: "drops", look: "two", points: points((each) => each.drops_per_s)},
+    ]),
+    plot("Replies, half within and 99 of 100 within", "ms", [
+      {name: "half", look: "one", points: points((each) => ms(each.reply_median_s))},
+      {name: "99 %", look: "two", points: points((each) => ms(each.reply_p99_s))},
+    ]),
+    ...Object.keys(known.status.relationships.length ? known.history.at(-1)?.unacked ?? {} : {}).map((name) =>
+      plot(`Not acknowledged by the partner of ${name}`, "leases", [
+        {name: "leases", look: "one", points: points((each) => each.unacked[name] ?? null)},
+      ])),
+  ];
+}
+
+function counters(status) {
+  return Object.entries(status.counters).flatMap(([what, counts]) => Object.entries(counts).map(([about, count]) =>
+    make("tr", {}, make("td", {}, what), make("td", {}, about), make("td", {class: "number"}, count.toLocaleString("en")))));
+}
+
+function eventRow(event) {
+  const {number, time, level, event: name, ...values} = event;
+  const words = Object.entries(values).map(([key, value]) => `${key}: ${typeof value === "object" ? JSON.stringify(value) : value}`);
+  return make("tr", {}, make("td", {}, day(time)), make("td", {class: level === "error" ? "bad" : level === "warning" ? "warn" : null}, level),
+    make("td", {}, name), make("td", {}, words.join("; ")));
+}
+
+// -- the API
+
+async function api(method, path, body) {
+  for (;;) {
+    const headers = {authorization: `Bearer ${sessionStorage.getItem("token") || ""}`};
+    if (body) headers["content-type"] = "application/json";
+    const answer = await fetch(`/api/v1/${path}`, {method, headers, body: body ? JSON.stringify(body) : undefined});
+    const result = await answer.json();
+    if (answer.ok) return result;
+    if (answer.status !== 401 && answer.status !== 403) throw new Error(result.error);
+    if (!await askForToken(sessionStorage.getItem("token") ? result.error : "")) throw new Error("Nothing was done: no token was given.");
+  }
+}
+
+function answered(dialog) {
+  dialog.returnValue = "no";
+  dialog.showModal();
+  return new Promise((resolve) => dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), {once: true}));
+}
+
+async function askForToken(why) {
+  at("token-why").textContent = why;
+  at("token-text").value = "";
+  if (!await answered(at("token"))) return false;
+  sessionStorage.setItem("token", at("token-text").value.trim());
+  return true;
+}
+
+function confirmed(title, yes, ...paragraphs) {
+  at("ask-title").textContent = title;
+  at("ask-text").replaceChildren(...paragraphs.filter(Boolean).map((text) => make("p", {}, text)));
+  at("ask-yes").textContent = yes;
+  return answered(at("ask"));
+}
+
+async function attempt(title, act) {
+  try {
+    await act();
+  } catch (error) {
+    await confirmed(title, "OK", error.message);
+  }
+}
+
+// -- commands
+
+const partnerDown = (found) => attempt("Partner down", async () => {
+  const path = `relationships/${encodeURIComponent(found.name)}/partner-down`;
+  const risk = await api("POST", path, {"dry-run": true});
+  const go = await confirmed(`Is ${found.partner.name} down, and will it stay so for now?`, "It is down",
+    risk["in-touch"] ? "The partner is connected right now! It is not down; consider to hand over." : "",
+    `${risk["leases-at-risk"]} leases are in use in its pools. ${risk.risk}`,
+    `The partner was last heard ${day(risk["partner-heard"])}. Its free prefixes can be given out from ${day(risk["waits-until"])}.`);
+  if (go) await api("POST", path, {});
+});
+
+const handover = (found) => attempt("Hand over", async () => {
+  const go = await confirmed(`Let ${found.partner.name} serve alone?`, "Hand over",
+    "The partner answers all clients, and this server none until you have it serve again or start it anew.");
+  if (go) await api("POST", `relationships/${encodeURIComponent(found.name)}/handover`, {});
+});
+
+const resume = (found) => attempt("Serve again", async () => {
+  const go = await confirmed("Have this server serve again?", "Serve again", "It looks for its partner first.");
+  if (go) await api("POST", `relationships/${encodeURIComponent(found.name)}/resume`, {});
+});
+
+const release = (lease) => attempt("End a lease", async () => {
+  const go = await confirmed(`End the lease of ${lease}?`, "End it", "Its client is not told, and may still use it.");
+  if (!go) return;
+  await api("POST", `release/${encodeURIComponent(lease)}`, {});
+  await find(at("wanted").value.trim());
+});
+
+// -- finding
+
+const FOUND_MAX = 50;
+
+async function find(wanted) {
+  at("found").replaceChildren(make("p", {class: "soft"}, "Looking …"));
+  const isAddress = wanted.includes("::") || wanted.includes("/") || (wanted.split(":").length === 8 && wanted.split(":").some((part) => part.length > 2));
+  const filter = isAddress ? "within" : "client";
+  const leases = [];
+  let next = null, path = `leases?${filter}=${encodeURIComponent(wanted)}`;
+  do {
+    const page = await api("GET", path + (next === null ? "" : `&from=${next}`));
+    leases.push(...page.leases);
+    next = page.next;
+  } while (next !== null && leases.length < FOUND_MAX);
+  leases.length = Math.min(leases.length, FOUND_MAX);
+  const duids = [...new Set(leases.map((lease) => lease.duid))];
+  const isOneClient = duids.length === 1 && duids[0];
+  const query = isOneClient ? `explain?duid=${encodeURIComponent(duids[0])}` : isAddress ? `explain?lease=${encodeURIComponent(wanted)}` : "";
+  const why = query ? await api("GET", query) : null;
+  at("found").replaceChildren(
+    make("p", {}, leases.length === 0 ? "No lease is on record." :
+      leases.length === FOUND_MAX ? `The first ${FOUND_MAX}; say more of the address or the DUID.` : `${leases.length} on record.`),
+    leases.length ? leaseTable(leases) : "", why ? explanation(why) : "");
+}
+
+function leaseTable(leases) {
+  const head = ["Lease", "Status", "DUID", "IAID", "Last heard", "Until", "Name", ""];
+  return make("div", {class: "scroll", tabindex: 0, role: "region", "aria-label": "Leases found"}, make("table", {},
+    make("thead", {}, make("tr", {}, ...head.map((text) => text ? make("th", {scope: "col"}, text) : make("td", {})))),
+    make("tbody", {}, ...leases.map((lease) => make("tr", {},
+      make("td", {}, lease.lease), make("td", {}, lease.status), make("td", {}, lease.duid), make("td", {class: "number"}, String(lease.iaid)),
+      make("td", {}, day(lease["client-last-transaction-time"])), make("td", {}, day(lease["state-expiration-time"])),
+      make("td", {}, lease.fqdn || ""),
+      make("td", {}, lease.held ? make("button", {class: "danger", onclick: () => release(lease.lease), "aria-label": `End the lease of ${lease.lease}`}, "End …") : ""))))));
+}
+
+function explanation(why) {
+  return make("div", {class: "card"}, make("h3", {}, "Explained"),
+    why.where ? make("p", {}, why.where) : "",
+    ...(why.links || []).flatMap((link) => [make("p", {}, make("strong", {}, `On ${link.link}`)),
+      make("ol", {}, ...link.steps.map((step) => make("li", {}, step)))]));
+}
+
+at("search").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  try {
+    await find(at("wanted").value.trim());
+  } catch (error) {
+    at("found").replaceChildren(make("p", {class: "bad"}, error.message));
+  }
+});
+
+setInterval(showTrouble, 1000);
+listen();
