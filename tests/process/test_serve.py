@@ -29,6 +29,10 @@ def test_leases_through_every_command(server: Server) -> None:
 
     listed = server.cli("lease", "list", "--format", "json", "--duid", client.duid.hex(":"), *at)
     assert [json.loads(line)["lease"] for line in listed.stdout.splitlines()] == [address, prefix]
+    words = ("--client", client.duid.hex(":")[-11:], "--sort", "expires", "--reverse", "--limit", "1")
+    last = server.cli("lease", "list", "--format", "json", *words, *at)
+    assert [json.loads(line)["lease"] for line in last.stdout.splitlines()] == [prefix]
+    assert server.cli("lease", "list", "--format", "json", "--client", "ff:ff:ff:ff:ff", *at).stdout == ""
     as_csv = server.cli("lease", "list", "--format", "csv", "--within", "2001:db9::/32", *at)
     assert as_csv.stdout.splitlines()[0].startswith("lease,type,status")
     assert prefix in as_csv.stdout

@@ -22,6 +22,7 @@ PACKAGES = {
     "dhcrelay": "isc-dhcp-relay",
     "dibbler-client": "dibbler-client",
     "dnsmasq": "dnsmasq-base",
+    "groff": "groff",
     "ip": "iproute2",
     "kea-dhcp6": "kea-dhcp6-server",
     "mount": "mount",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from ipaddress import IPv6Network
 from typing import Annotated, Any
@@ -19,8 +19,12 @@ app = typer.Typer(help="Look at leases and act on them.", no_args_is_help=True, 
 
 Status = Annotated[str | None, typer.Option(metavar="STATUS", help="Only these, such as ACTIVE or EXPIRED.")]
 Duid = Annotated[str | None, typer.Option(metavar="DUID", help="Only this client's.")]
+Client = Annotated[
+    str | None, typer.Option(metavar="OCTETS", help="Only those in whose DUID these are, such as a link-layer address.")
+]
 Within = Annotated[str | None, typer.Option(metavar="PREFIX", help="Only those inside a prefix.")]
 LeaseText = Annotated[str, typer.Argument(metavar="LEASE", help="An address, or a prefix with its length.")]
+NEVER = 1 << 32
 COLUMNS = (
     "lease",
     "type",
@@ -45,21 +49,46 @@ class Format(StrEnum):
     CSV = "csv"
 
 
+class Order(StrEnum):
+    """What a list is sorted by."""
+
+    LEASE = "lease"
+    HEARD = "heard"
+    EXPIRES = "expires"
+    DUID = "duid"
+
+
+def _by_lease(lease: dict[str, Any]) -> tuple[int, int]:
+    network = IPv6Network(lease["lease"])
+    return int(network.network_address), network.prefixlen
+
+
+BY: dict[Order, Callable[[dict[str, Any]], Any]] = {
+    Order.LEASE: _by_lease,
+    Order.HEARD: lambda lease: (lease["client-last-transaction-time"], _by_lease(lease)),
+    Order.EXPIRES: lambda lease: (lease["state-expiration-time"] or NEVER, _by_lease(lease)),
+    Order.DUID: lambda lease: (lease["duid"], _by_lease(lease)),
+}
 HowToPrint = Annotated[Format, typer.Option("--format", help="How to print them.")]
 
 
-@app.command("list", epilog="Example: tandem lease list --status ACTIVE --within 2001:db8:1::/64 --format csv")
+@app.command("list", epilog="Example: tandem lease list --client 02:00:5e:10:00:01 --sort expires --limit 20")
 def list_leases(
     status: Status = None,
     duid: Duid = None,
+    client: Client = None,
     within: Within = None,
+    sort: Annotated[Order, typer.Option(help="In which order.")] = Order.LEASE,
+    reverse: Annotated[bool, typer.Option("--reverse", help="The other way round.")] = False,
+    limit: Annotated[int | None, typer.Option(metavar="COUNT", min=1, help="Only the first so many.")] = None,
     format_: HowToPrint = Format.TABLE,
     state_dir: StateDir = DEFAULT_STATE_DIR,
     socket: Socket = None,
 ) -> None:
-    """List leases, in the order of their addresses."""
+    """List leases."""
     with connect(state_dir, socket) as server:
-        found = sorted(server.leases(status=status, duid=duid, within=within), key=_order)
+        leases = server.leases(status=status, duid=duid, client=client, within=within)
+        found = sorted(leases, key=BY[sort], reverse=reverse)[:limit]
     if format_ is Format.TABLE:
         print_leases(found)
     else:
@@ -108,11 +137,6 @@ def release(
             typer.confirm("Its client is not told, and may still use it. End the lease?", abort=True)
         server.ask("lease-release", lease=lease)
     typer.echo(f"{lease} is released.")
-
-
-def _order(lease: dict[str, Any]) -> tuple[int, int]:
-    network = IPv6Network(lease["lease"])
-    return int(network.network_address), network.prefixlen
 
 
 def _write(leases: Iterable[dict[str, Any]], format_: Format) -> None:
