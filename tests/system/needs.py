@@ -17,6 +17,8 @@ import pytest
 # Where Debian has each program. `packages.txt`, which CI installs, lists all of these packages but Kea's.
 PACKAGES = {
     "dhclient": "isc-dhcp-client",
+    "dpkg-deb": "dpkg",
+    "systemd-analyze": "systemd",
     "dhcp6c": "wide-dhcpv6-client",
     "dhcpcd": "dhcpcd-base",
     "dhcrelay": "isc-dhcp-relay",
@@ -28,6 +30,7 @@ PACKAGES = {
     "mount": "mount",
     "perfdhcp": "kea-admin",
     "promtool": "prometheus",
+    "rpmbuild": "rpm",
     "setpriv": "util-linux",
     "strace": "strace",
     "tcpdump": "tcpdump",

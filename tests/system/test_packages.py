@@ -1,0 +1,216 @@
+"""The Debian and the RPM package as they are built here: installed, served with, upgraded and removed; leases stay."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from process.server import until
+from system.needs import need_namespaces, need_program
+from tandem.admin.client import CommandFailed, ControlClient
+from tandem.admin.demo_pair import Link
+from tandem.sim.client import SimClient
+
+pytestmark = pytest.mark.system
+
+TREE = Path(__file__).parent.parent.parent
+EXPOSURE_MAX = 2.0
+PORT = 29547
+FILE = f"""\
+[server.a]
+listen = ["[::1]:{PORT}"]
+
+[[subnet]]
+prefix = "2001:db8:1::/64"
+pools = ["2001:db8:1:0:1::/80"]
+"""
+AS_THE_UNIT = "setpriv --reuid tandem --regid tandem --init-groups --inh-caps=-all --no-new-privs --"
+
+
+class Machine:
+    """This system as it would be if what is done to it here were done: a layer above it that is thrown away."""
+
+    def __init__(self, scratch: Path) -> None:
+        self.root = scratch / "root"
+        self._scratch = scratch
+        self._started: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> Machine:
+        layer = self._scratch / "layer"
+        for folder in (self.root, layer):
+            folder.mkdir()
+        run("mount", "-t", "tmpfs", "tmpfs", str(layer))
+        for name in ("upper", "work"):
+            (layer / name).mkdir()
+        run(
+            "mount",
+            "-t",
+            "overlay",
+            "-o",
+            f"lowerdir=/,upperdir={layer}/upper,workdir={layer}/work",
+            "overlay",
+            str(self.root),
+        )
+        run("mount", "--rbind", "/dev", str(self.root / "dev"))
+        run("mount", "-t", "proc", "proc", str(self.root / "proc"))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._started:
+            process.kill()
+            process.wait(10)
+        for place in (self.root / "proc", self.root / "dev", self.root, self._scratch / "layer"):
+            run("umount", "-R", "-l", str(place))
+
+    def do(self, command: str) -> str:
+        """Run a command inside, and give what it prints."""
+        return run("chroot", str(self.root), *shlex.split(command))
+
+    def start(self, command: str) -> subprocess.Popen[bytes]:
+        """Start a command inside; it is ended with the machine."""
+        with (self._scratch / "log").open("ab") as log:
+            inside = ["chroot", str(self.root), *shlex.split(command)]
+            self._started.append(subprocess.Popen(inside, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
+        return self._started[-1]
+
+    @property
+    def log(self) -> str:
+        return (self._scratch / "log").read_text()
+
+
+def run(*words: str) -> str:
+    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False, env=environment)
+    assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def built(kind: str, folder: Path) -> Path:
+    command = [sys.executable, str(TREE / "packaging" / "build.py"), kind, "--into", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return Path(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def deb(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    need_program("dpkg-deb")
+    if sys.executable and Path("/usr/bin/python3").resolve().name != f"python3.{sys.version_info.minor}":
+        pytest.skip(f"The package would be for Python 3.{sys.version_info.minor}, which is not the system's.")
+    return built("deb", tmp_path_factory.mktemp("deb"))
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    need_namespaces()
+    with Machine(tmp_path) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def serving(machine: Machine) -> Iterator[ControlClient]:
+    """Run the server by the unit's own command, as its user, and give a way to ask it."""
+    unit = (machine.root / "usr/lib/systemd/system/tandem@.service").read_text()
+    command = re.search(r"(?m)^ExecStart=(.*)$", unit)
+    assert command is not None
+    process = machine.start(f"{AS_THE_UNIT} {command[1].replace('%i', 'a')}")
+    socket = machine.root / "var/lib/tandem/control.sock"
+
+    def answers() -> bool:
+        assert process.poll() is None, machine.log
+        with contextlib.suppress(CommandFailed), ControlClient(socket) as control:
+            return bool(control.ask("status"))
+        return False
+
+    until(answers, "the packaged server answers")
+    with ControlClient(socket) as control:
+        yield control
+    process.terminate()
+    assert process.wait(15) == 0, machine.log
+
+
+def test_the_debian_package_is_installed_upgraded_and_removed_and_leases_stay(
+    deb: Path, machine: Machine, tmp_path: Path
+) -> None:
+    inside = machine.root / "tmp"
+    (inside / "tandem.deb").write_bytes(deb.read_bytes())
+    machine.do("dpkg --install /tmp/tandem.deb")
+    assert machine.do("tandem --version").startswith("tandem ")
+    assert "tandem" in machine.do("id -Gn tandem-web").split()
+    (machine.root / "etc/tandem/tandem.toml").write_text(FILE)
+    assert "is good" in machine.do("tandem check /etc/tandem/tandem.toml")
+    assert "is good" in machine.do("tandem check /usr/share/doc/tandem/examples/tandem.toml")
+
+    link, client = Link(("::1", PORT)), SimClient(1, with_prefix=False)
+    with serving(machine):
+        link.exchange(client, client.solicit())
+        link.exchange(client, client.request())
+    held = client.leases
+    assert held
+
+    (inside / "newer.deb").write_bytes(newer(deb, tmp_path).read_bytes())
+    machine.do("dpkg --install /tmp/newer.deb")
+    assert machine.do("dpkg-query --show --showformat=${Version} tandem").endswith("+newer")
+    with serving(machine) as control:
+        assert [lease["status"] for lease in control.leases()] == ["ACTIVE"]
+        link.exchange(client, client.renew())
+        assert client.leases == held
+    link.close()
+
+    machine.do("dpkg --remove tandem")
+    assert not (machine.root / "usr/bin/tandem").exists()
+    assert not (machine.root / "usr/lib/tandem").exists()
+    assert (machine.root / "var/lib/tandem/leases.db").exists()
+    assert (machine.root / "etc/tandem/tandem.toml").exists()
+    machine.do("dpkg --purge tandem")
+    assert not (machine.root / "var/lib/tandem").exists()
+
+
+def newer(deb: Path, folder: Path) -> Path:
+    """Give the same package under a higher version."""
+    tree = folder / "newer"
+    run("dpkg-deb", "--raw-extract", str(deb), str(tree))
+    control = tree / "DEBIAN/control"
+    control.write_text(re.sub(r"(?m)^Version: (.*)$", r"Version: \1+newer", control.read_text()))
+    run("dpkg-deb", "--build", "--root-owner-group", "-Znone", str(tree), str(folder / "newer.deb"))
+    return folder / "newer.deb"
+
+
+def test_the_rpm_package_is_installed_and_removed(tmp_path: Path) -> None:
+    need_program("rpmbuild")
+    package, root = built("rpm", tmp_path / "built"), tmp_path / "root"
+    root.mkdir()
+    rpm = ("rpm", "--root", str(root), "--nodeps", "--noscripts")
+    run(*rpm, "--install", str(package))
+    program = [
+        sys.executable,
+        "-I",
+        "-c",
+        f"import sys; sys.path.insert(0, {str(root / 'usr/lib/tandem')!r})\n"
+        "from tandem.admin.cli import main; sys.argv = ['tandem', '--version']; main()",
+    ]
+    assert subprocess.run(program, capture_output=True, text=True, check=True).stdout.startswith("tandem ")
+    assert (root / "usr/lib/systemd/system/tandem-web@.service").exists()
+    run(*rpm, "--erase", "tandem")
+    assert not (root / "usr/bin/tandem").exists()
+    assert not (root / "usr/lib/tandem/tandem/node.py").exists()
+
+
+@pytest.mark.parametrize("unit", ["tandem@.service", "tandem-web@.service"])
+def test_units_are_hardened(unit: str) -> None:
+    need_program("systemd-analyze")
+    command = ["systemd-analyze", "security", "--offline=true", "--no-pager", str(TREE / "packaging" / unit)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=False, env={**os.environ, "LC_ALL": "C.UTF-8"}
+    )
+    found = re.search(r"Overall exposure level for .*: ([\d.]+)", done.stdout)
+    assert found is not None, done.stdout + done.stderr
+    assert float(found[1]) < EXPOSURE_MAX
