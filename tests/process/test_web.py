@@ -6,110 +6,32 @@ import base64
 import http.client
 import json
 import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
-from process.server import CONFIGURATION, Server, get_leases, until
-from tandem.admin.web.access import Role, Tokens
+from process.server import WITHIN_S, Server, get_leases
+from process.web import Web, with_web
+from tandem.admin.web.access import Role
 from tandem.admin.web.operations import OPERATIONS
 
-WITHIN_S = 15.0
 CLIENTS = 700
 """More than are on one page of a list."""
-
-
-class Answer(NamedTuple):
-    """What came back."""
-
-    code: int
-    headers: http.client.HTTPMessage
-    text: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.text)
-
-
-class Web:
-    """A `tandem web` process. Use it as a context manager."""
-
-    def __init__(self, server: Server, port: int) -> None:
-        self._server = server
-        self._port = port
-        tokens = Tokens(server.folder / "tokens")
-        self.operator = {"Authorization": f"Bearer {tokens.new('me', Role.OPERATOR)}"}
-        self.reader = {"Authorization": f"Bearer {tokens.new('grafana', Role.READ_ONLY)}"}
-
-    def __enter__(self) -> Web:
-        command = [sys.executable, "-m", "tandem", "web", str(self._server.file)]
-        with (self._server.folder / "web.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        until(self._answers, "the web process answers")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.wait(WITHIN_S)
-
-    @property
-    def log(self) -> list[str]:
-        return (self._server.folder / "web.log").read_text().splitlines()
-
-    def connection(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("::1", self._port, timeout=WITHIN_S)
-
-    def ask(self, method: str, path: str, headers: dict[str, str] | None = None, body: str | None = None) -> Answer:
-        connection = self.connection()
-        try:
-            connection.request(method, path, body, headers or {})
-            answer = connection.getresponse()
-            return Answer(answer.status, answer.headers, answer.read().decode())
-        finally:
-            connection.close()
-
-    def get(self, path: str) -> Any:
-        answer = self.ask("GET", path, self.reader)
-        assert answer.code == 200, answer.text
-        return answer.json
-
-    def _answers(self) -> bool:
-        assert self.process.poll() is None, self.log
-        try:
-            return self.ask("GET", "/").code == 200
-        except OSError:
-            return False
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET6) as probe:
-        probe.bind(("::1", 0))
-        return int(probe.getsockname()[1])
-
-
-def with_web(folder: Path, port: int) -> str:
-    own = f'[web]\nlisten = "[::1]:{port}"\ntokens = "{folder}/tokens"\n'
-    return CONFIGURATION + own.replace("{", "{{").replace("}", "}}")
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("web")
-    with Server(folder, with_web(folder, free_port())) as running:
+    with Server(folder, with_web(folder)) as running:
         get_leases(running, *range(1, CLIENTS // 2 + 1))
         yield running
 
 
 @pytest.fixture(scope="module")
 def web(server: Server) -> Iterator[Web]:
-    port = int(server.file.read_text().partition("[web]")[2].partition("]:")[2].partition('"')[0])
-    with Web(server, port) as running:
+    with Web(server) as running:
         yield running
 
 
