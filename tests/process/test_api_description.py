@@ -15,7 +15,7 @@ NOT_SAID = "positive_data_acceptance"
 
 
 def test_schemathesis_finds_nothing(tmp_path: Path) -> None:
-    with Server(tmp_path, with_web(tmp_path)) as server, Web(server) as web:
+    with Server(tmp_path, with_web(tmp_path)) as server, Web(server.file, server.folder) as web:
         get_leases(server, 1, 2, 3)
         program = str(Path(sys.executable).with_name("st"))
         token = f"Authorization: {web.operator['Authorization']}"

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from process.server import CONFIGURATION, WITHIN_S, Server, until
+from process.server import CONFIGURATION, WITHIN_S, until
 from tandem.admin.web.access import Role, Tokens
 
 
@@ -27,19 +27,20 @@ class Answer(NamedTuple):
 
 
 class Web:
-    """A `tandem web` process. Use it as a context manager."""
+    """A `tandem web` process by a file with a `[web]`; logs and tokens are in `folder`. Use it as a context manager."""
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
-        self.port = int(server.file.read_text().partition("[web]")[2].partition("]:")[2].partition('"')[0])
-        tokens = Tokens(server.folder / "tokens")
-        self.operator = {"Authorization": f"Bearer {tokens.new('me', Role.OPERATOR)}"}
+    def __init__(self, file: Path, folder: Path, *words: str) -> None:
+        self._command = [sys.executable, "-m", "tandem", "web", str(file), *words]
+        self._log = folder / "web.log"
+        self.port = int(file.read_text().partition("[web]")[2].partition("]:")[2].partition('"')[0])
+        tokens = Tokens(folder / "tokens")
+        self.token = tokens.new("me", Role.OPERATOR)
+        self.operator = {"Authorization": f"Bearer {self.token}"}
         self.reader = {"Authorization": f"Bearer {tokens.new('grafana', Role.READ_ONLY)}"}
 
     def __enter__(self) -> Web:
-        command = [sys.executable, "-m", "tandem", "web", str(self._server.file)]
-        with (self._server.folder / "web.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         until(self._answers, "the web process answers")
         return self
 
@@ -49,7 +50,7 @@ class Web:
 
     @property
     def log(self) -> list[str]:
-        return (self._server.folder / "web.log").read_text().splitlines()
+        return self._log.read_text().splitlines()
 
     def connection(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("::1", self.port, timeout=WITHIN_S)
@@ -82,8 +83,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def web_table(folder: Path) -> str:
+    """Give the part of a file that says where the web process is."""
+    return f'[web]\nlisten = "[::1]:{free_port()}"\ntokens = "{folder}/tokens"\n'
+
+
 def with_web(folder: Path) -> str:
-    """Give the file of a server that has a web process."""
-    port = free_port()
-    own = f'[web]\nlisten = "[::1]:{port}"\ntokens = "{folder}/tokens"\n'
-    return CONFIGURATION + own.replace("{", "{{").replace("}", "}}")
+    """Give the file of a server that has a web process, to be filled in by `Server`."""
+    return CONFIGURATION + web_table(folder).replace("{", "{{").replace("}", "}}")

@@ -16,6 +16,7 @@ import pytest
 
 # Where Debian has each program. `packages.txt`, which CI installs, lists all of these packages but Kea's.
 PACKAGES = {
+    "chromedriver": "chromium-driver",
     "dhclient": "isc-dhcp-client",
     "dpkg-deb": "dpkg",
     "systemd-analyze": "systemd",

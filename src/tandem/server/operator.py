@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from ipaddress import AddressValueError, IPv6Network
 from itertools import count
 from typing import Any, Final
@@ -17,11 +17,12 @@ from tandem.server.explain import IA_NAMES, explain, why_lease
 from tandem.wire.option import read_options
 from tandem.wire.options import ClientFqdn
 from tandem.wire.reader import Reader
+from tandem.wire.received import ADDRESS_LENGTH
 from tandem.wire.text import read_octets, show_octets
 
 LISTINGS_MAX: Final = 4
 """Lists that are being read page by page at the same time; the oldest is given up."""
-EXAMINED_PER_PAGE: Final = 10_000
+EXAMINED_PER_PAGE: Final = 20_000
 FOUND_PER_PAGE: Final = 500
 """Leases on a page, of so many that were looked at: a few milliseconds in which nobody is answered."""
 
@@ -97,8 +98,7 @@ class Operator:
         if token is not None and keys is None:
             raise CommandError("That list is no longer open; begin it again.")
         if keys is None:
-            duid = arguments.get("duid")
-            keys = iter(table.keys() if duid is None else table.keys_of_client(_read_duid(duid)))
+            keys = iter(self._keys_to_look_at(arguments))
         found, more = [], False
         for examined, key in enumerate(keys, 1):
             record = table.record(key)
@@ -108,6 +108,16 @@ class Operator:
                 more = True
                 break
         return {"leases": found, "next": self._keep(keys) if more else None}
+
+    def _keys_to_look_at(self, arguments: Arguments) -> Sequence[int]:
+        """Give the keys among which all that is asked for must be: few, where an index knows them."""
+        if arguments.get("duid") is not None:
+            return self._engine.table.keys_of_client(_read_duid(arguments["duid"]))
+        if arguments.get("within") is not None:
+            key = _read_key(arguments["within"])
+            if key & 0xFF == ADDRESS_LENGTH:
+                return [key]
+        return self._engine.table.keys()
 
     def _keep(self, keys: Iterator[int]) -> int:
         if len(self._listings) >= LISTINGS_MAX:
@@ -200,12 +210,15 @@ def _filters(arguments: Arguments) -> Callable[[int, bytes], bool]:
         tests.append(lambda _, record: duid_of(record) == duid)
     if arguments.get("client") is not None:
         part = _read_duid(arguments["client"])
-        tests.append(lambda _, record: part in duid_of(record))
+        # The first of these is ten times as fast, and mostly says no.
+        tests.append(lambda _, record: part in record and part in duid_of(record))
     if arguments.get("within") is not None:
         key = _read_key(arguments["within"])
         first = key >> 8
         last = first + (1 << 128 - (key & 0xFF)) - 1
         tests.append(lambda key, _: first <= key >> 8 <= last)
+    if len(tests) == 1:
+        return tests[0]
     return lambda key, record: all(test(key, record) for test in tests)
 
 

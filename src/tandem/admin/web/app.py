@@ -38,6 +38,8 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 ASK_FOR_PASSWORD = {"WWW-Authenticate": 'Basic realm="Tandem", charset="UTF-8"'}
+ASK_FOR_TOKEN = {"WWW-Authenticate": 'Bearer realm="Tandem"'}
+"""For who tried with a token: asked for a password, a browser would put up a prompt of its own over the page's."""
 
 
 class Wanted(NamedTuple):
@@ -171,7 +173,9 @@ class Site:
         caller = self._caller(request)
         if caller is None:
             sentence = "Give a token: `Authorization: Bearer TOKEN`. `tandem token new` makes one."
-            return JSONResponse({"error": sentence}, 401, headers={**HEADERS, **ASK_FOR_PASSWORD})
+            scheme = request.headers.get("authorization", "").partition(" ")[0].lower()
+            ask = ASK_FOR_TOKEN if scheme == "bearer" else ASK_FOR_PASSWORD
+            return JSONResponse({"error": sentence}, 401, headers={**HEADERS, **ask})
         if caller.role < role:
             sentence = f"The token {caller.name!r} has the role {caller.role.words}; this needs {role.words}."
             return JSONResponse({"error": sentence}, 403, headers=HEADERS)

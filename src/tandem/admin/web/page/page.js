@@ -249,18 +249,22 @@ const release = (lease) => attempt("End a lease", async () => {
 
 const FOUND_MAX = 50;
 
-async function find(wanted) {
-  at("found").replaceChildren(make("p", {class: "soft"}, "Looking …"));
-  const isAddress = wanted.includes("::") || wanted.includes("/") || (wanted.split(":").length === 8 && wanted.split(":").some((part) => part.length > 2));
-  const filter = isAddress ? "within" : "client";
-  const leases = [];
-  let next = null, path = `leases?${filter}=${encodeURIComponent(wanted)}`;
+async function listed(filter, wanted) {
+  const leases = [], path = `leases?${filter}=${encodeURIComponent(wanted)}`;
+  let next = null;
   do {
     const page = await api("GET", path + (next === null ? "" : `&from=${next}`));
     leases.push(...page.leases);
     next = page.next;
   } while (next !== null && leases.length < FOUND_MAX);
-  leases.length = Math.min(leases.length, FOUND_MAX);
+  return leases.slice(0, FOUND_MAX);
+}
+
+async function find(wanted) {
+  at("found").replaceChildren(make("p", {class: "soft"}, "Looking …"));
+  const isAddress = wanted.includes("::") || wanted.includes("/") || (wanted.split(":").length === 8 && wanted.split(":").some((part) => part.length > 2));
+  let leases = await listed(isAddress ? "within" : "duid", wanted);
+  if (!isAddress && !leases.length) leases = await listed("client", wanted);
   const duids = [...new Set(leases.map((lease) => lease.duid))];
   const isOneClient = duids.length === 1 && duids[0];
   const query = isOneClient ? `explain?duid=${encodeURIComponent(duids[0])}` : isAddress ? `explain?lease=${encodeURIComponent(wanted)}` : "";
