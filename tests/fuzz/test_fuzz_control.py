@@ -25,7 +25,7 @@ SHARDS = in_full(4, 1)
 REQUESTS = in_full(10_000, 500)
 
 COMMANDS = ("status", "lease-list", "lease-show", "lease-release", "explain", "no-such-command", "")
-ARGUMENTS = ("lease", "duid", "link", "status", "within", "from", "no-such-argument")
+ARGUMENTS = ("lease", "duid", "client", "link", "status", "within", "from", "no-such-argument")
 VALUES: tuple[Any, ...] = (
     None,
     True,
