@@ -65,7 +65,8 @@ class Comparison:
 
     def rates(self, kind: str, contestants: tuple[Contestant, ...], pair: bool) -> None:
         """Search for the highest rate of each contestant, one after the other, round by round."""
-        row = self.found["rates"].setdefault(f"{'pair' if pair else 'alone'} {kind}", {})
+        row: dict[str, Any] = {}
+        self.found["rates"][f"{'pair' if pair else 'alone'} {kind}"] = row
         for number in range(1, self.rounds + 1):
             for each in contestants:
                 start, stride = self._first_try(row.get(each.name), each, kind, pair)
@@ -93,7 +94,8 @@ class Comparison:
 
     def waits(self, name: str, contestants: tuple[Contestant, ...], rate: int, pair: bool) -> None:
         """Measure how long answers take at a rate."""
-        row = self.found["waits"].setdefault(name, {"rate": rate})
+        row: dict[str, Any] = {"rate": rate}
+        self.found["waits"][name] = row
         row["fdatasync_ms"] = sync_ms(self.place.scratch, rate)
         for number in range(self.rounds):
             for each in contestants if number % 2 == 0 else contestants[::-1]:
@@ -117,7 +119,8 @@ class Comparison:
 
     def far(self) -> None:
         """Compare answers with a partner far away, and with none, at the same rate."""
-        row = self.found["waits"].setdefault("partner far away", {"rate": FAR_RATE})
+        row: dict[str, Any] = {"rate": FAR_RATE}
+        self.found["waits"]["partner far away"] = row
         for _ in range(self.rounds):
             with measure.fresh(self.place, COMPILED, False, self._name()):
                 alone = load(self.place, "na", FAR_RATE, measure.CONFIRM_S, timed=True)
@@ -131,7 +134,8 @@ class Comparison:
     def work_of_a_pair(self) -> None:
         """Compare the primary's processor time for an exchange, as one of a pair and alone, at the same rate."""
         rate = self.median_rate("pair na", PLAIN) // 2
-        row = self.found["work"].setdefault("primary", {"rate": rate})
+        row: dict[str, Any] = {"rate": rate}
+        self.found["work"]["primary"] = row
         for _ in range(self.rounds):
             for each in TANDEMS:
                 for pair in (False, True):
@@ -204,38 +208,44 @@ def machine() -> dict[str, str]:
     }
 
 
-def steps(comparison: Comparison, is_full: bool) -> Iterator[Callable[[], None]]:
-    """Give all that is to be done, in its order."""
+def steps(comparison: Comparison, is_full: bool) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Give all that is to be done, by a name, in its order."""
     alone = (KEA, KEA_QUIET, PLAIN, COMPILED) if is_full else (KEA, COMPILED)
     pairs = (KEA, KEA_THREADS, PLAIN, COMPILED) if is_full else (KEA_THREADS, COMPILED)
-    yield partial(comparison.rates, "na", alone, pair=False)
-    yield partial(comparison.rates, "na", pairs, pair=True)
+    yield "na", partial(comparison.rates, "na", alone, pair=False)
+    yield "pair", partial(comparison.rates, "na", pairs, pair=True)
     if not is_full:
         return
     for kind in ("pd", "napd", "renew"):
-        yield partial(comparison.rates, kind, (KEA, PLAIN, COMPILED), pair=False)
-    yield comparison.waits_alone
-    yield comparison.waits_as_a_pair
-    yield comparison.far
-    yield comparison.work_of_a_pair
-    yield comparison.held
-    yield partial(comparison.resync, (100_000, 1_000_000))
-    yield comparison.too_much
+        yield kind, partial(comparison.rates, kind, (KEA, PLAIN, COMPILED), pair=False)
+    yield "waits", comparison.waits_alone
+    yield "waits", comparison.waits_as_a_pair
+    yield "far", comparison.far
+    yield "work", comparison.work_of_a_pair
+    yield "held", comparison.held
+    yield "resync", partial(comparison.resync, (100_000, 1_000_000))
+    yield "overload", comparison.too_much
 
 
 def main() -> int:
     """Measure, print, and write. What cannot be measured is said, and the rest goes on; then the status is 1."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--full", action="store_true", help="everything, three rounds; about an hour")
+    arguments.add_argument("--only", nargs="+", metavar="STEP", help="with --full: these, and the others as they were")
     arguments.add_argument("--out", type=Path, default=Path("docs/bench"), metavar="FOLDER")
     wanted = arguments.parse_args()
     wanted.out.mkdir(parents=True, exist_ok=True)
     file = wanted.out / ("results.json" if wanted.full else "short.json")
     with tempfile.TemporaryDirectory(prefix="tandem-bench-") as scratch, field(Path(scratch)) as place:
         comparison = Comparison(place, rounds=3 if wanted.full else 1)
-        comparison.found["machine"] = machine()
         failed = 0
-        for step in steps(comparison, wanted.full):
+        if wanted.only:
+            comparison.found = json.loads(file.read_text())
+        else:
+            comparison.found["machine"] = machine()
+        for name, step in steps(comparison, wanted.full):
+            if wanted.only and name not in wanted.only:
+                continue
             try:
                 step()
             except (AssertionError, KeyError, OSError, subprocess.SubprocessError) as error:
