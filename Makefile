@@ -18,7 +18,7 @@ test: $(READY)            ## everything: check, the whole fuzz, and what needs r
 	@$(BIN)/ruff format --check src tests packaging bench monitoring
 	@$(BIN)/ruff check src tests packaging bench monitoring
 	@$(BIN)/mypy
-	@TANDEM_FUZZ=full $(BIN)/pytest -n 6 --dist worksteal -m "not speed"
+	@TANDEM_FUZZ=full $(BIN)/pytest -n 10 --dist worksteal -m "not speed"
 	@$(BIN)/pytest -m speed
 
 check: $(READY)           ## the fast loop, about a minute: format, lint, types, tests
