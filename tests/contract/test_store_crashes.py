@@ -67,17 +67,22 @@ def test_housekeeping_between_commits_keeps_what_was_committed(name: str, seed: 
     (tmp_path / "open").mkdir()
     store = BACK_ENDS[name](tmp_path / "open")
     model: dict[object, bytes] = {}
+    lowest = 300
     for number in range(LIFE_STEPS):
         batch: list[Change] = [Fact("state", b"%d" % number)] if chance.random() < 0.1 else []
         given = 0.8 if number < LIFE_STEPS / 2 else 0.2  # at the end few are left
         for _ in range(chance.randrange(1, 6)):
             is_given = chance.random() < given
-            batch.append(Put(chance.randrange(60), b"lease %d" % number if is_given else None))
+            batch.append(Put(chance.randrange(lowest, 360), b"lease %d" % number if is_given else None))
         store.commit(batch)
         for change in batch:
             apply(model, change)
         for _ in range(chance.randrange(3)):
             store.tidy()
+        if number % 40 == 39:
+            store.close()
+            store = BACK_ENDS[name](tmp_path / "open")
+            lowest -= 60  # from now on also leases before all that are there
         if number % 5 == 0:
             shutil.copytree(tmp_path / "open", tmp_path / f"crashed{number}")
             assert open_and_read(name, tmp_path / f"crashed{number}") == model

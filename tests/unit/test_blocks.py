@@ -59,6 +59,30 @@ def test_what_is_merged_is_no_change_any_more() -> None:
     assert not any(block.changes for block in blocks)
 
 
+def test_leases_before_the_first_that_is_on_disk_belong_to_its_block_also_when_that_is_parted() -> None:
+    blocks = Blocks([Block(40, 1, 2), Block(80, 2, 2)])
+    rows = {1: merge(b"", {40: RECORD, 50: RECORD}, OCTETS_MAX)[0].batch}
+    rows[2] = merge(b"", {80: RECORD, 90: RECORD}, OCTETS_MAX)[0].batch
+    change(blocks, RECORD, 5, 6, 7)
+    settled(blocks, rows)
+    change(blocks, None, 5, 40)
+    left = settled(blocks, rows)
+    assert sorted(key for keys in left.values() for key in keys) == [6, 7, 50, 80, 90]
+
+
+def test_when_the_first_block_goes_the_next_takes_what_comes_before_it() -> None:
+    blocks, rows = Blocks(), dict[int, bytes]()
+    change(blocks, RECORD, 40, 50, 80, 90)
+    settled(blocks, rows)
+    change(blocks, None, 40, 50)
+    settled(blocks, rows)
+    change(blocks, RECORD, 5, 6, 7)
+    settled(blocks, rows)
+    change(blocks, None, 5)
+    left = settled(blocks, rows)
+    assert sorted(key for keys in left.values() for key in keys) == [6, 7, 80, 90]
+
+
 def test_blocks_from_disk_are_put_in_order() -> None:
     blocks = Blocks([Block(40, 1, 2), Block(10, 2, 3)])
     blocks.change(Put(39, RECORD))

@@ -29,7 +29,7 @@ class Block:
 
     def __init__(self, first: int, number: int, leases: int = 0) -> None:
         self.first = first
-        """The first key that belongs here; what comes before belongs to the block before."""
+        """The first key that belongs here; nothing in the row comes before it."""
         self.number = number
         """The row's number, which stays as it is."""
         self.leases = leases
@@ -46,7 +46,7 @@ class Blocks:
     def __init__(self, rows: Sequence[Block] = ()) -> None:
         """Take the blocks that are on disk."""
         self._blocks = sorted(rows) or [Block(0, 1)]
-        self._firsts = [block.first for block in self._blocks]
+        self._firsts = self._begin_with_all()
         self._next_number = 1 + max(block.number for block in self._blocks)
         self.leases = sum(block.leases for block in self._blocks)
         """How many there are in all rows."""
@@ -78,4 +78,9 @@ class Blocks:
             insort(self._blocks, Block(part.first, number, part.leases))
         if not rows and len(self._blocks) > 1:
             self._blocks.remove(block)
-        self._firsts = [each.first for each in self._blocks]
+        self._firsts = self._begin_with_all()
+
+    def _begin_with_all(self) -> list[int]:
+        """Give where each block begins: the first with whatever comes before the second, so that no lease has two."""
+        self._blocks[0].first = 0
+        return [block.first for block in self._blocks]
