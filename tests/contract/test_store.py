@@ -191,6 +191,26 @@ def test_a_lease_that_changes_over_and_over_is_merged_too(tmp_path: Path) -> Non
     store.close()
 
 
+def test_blocks_that_hold_the_same_leases_are_refused(tmp_path: Path) -> None:
+    path = filled(tmp_path)
+    other = sqlite3.connect(path)
+    other.execute("INSERT INTO block SELECT max(number) + 1, leases, batch FROM block")
+    other.commit()
+    other.close()
+    refused(path, "two of its blocks hold the same leases")
+
+
+def test_a_block_that_is_damaged_while_it_is_in_use_stops_the_server(tmp_path: Path) -> None:
+    store = SqliteStore(filled(tmp_path), EAGER)
+    kept(store)
+    store._db.execute("UPDATE block SET batch = substr(batch, 1, length(batch) - 1)")
+    store.commit([Put(number, b"later") for number in range(1, 200)])
+    with pytest.raises(StoreBroken, match="was damaged while it was in use: a block's checksum is wrong"):
+        while store.tidy():
+            pass
+    store.close()
+
+
 def refused(path: Path, sentence: str) -> None:
     """Check that the file is refused with that sentence, and not touched."""
     before = path.read_bytes()

@@ -25,7 +25,7 @@ from tandem.runtime.alarm import Alarm
 from tandem.runtime.certificates import days_left
 from tandem.runtime.control import Control
 from tandem.runtime.counters import Counters
-from tandem.runtime.doors import Doors, watch_interfaces
+from tandem.runtime.doors import BATCH_MAX, Doors, watch_interfaces
 from tandem.runtime.logs import Log
 from tandem.runtime.notify import notify, watchdog_s
 from tandem.runtime.partners import Partners
@@ -124,6 +124,7 @@ class Runtime:
 
     def _readable(self, number: int) -> None:
         datagrams = self._doors.receive(number)
+        is_drained = len(datagrams) < BATCH_MAX
         if self._poison:
             harmless = self._poison.without(datagrams)
             self._counters.drop("poison", len(datagrams) - len(harmless))
@@ -137,7 +138,7 @@ class Runtime:
             if culprit is not None:
                 self._poison.record(culprit.data)
             raise
-        if not effects.at_once and not effects.then:
+        if is_drained and not effects.at_once and not effects.then:
             self._watch.rest(number)
 
     def _from_partner(self, event: Event) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
@@ -88,11 +89,14 @@ class SqliteStore:
     def load(self) -> Iterator[Change]:
         """Give the leases in blocks and the facts, then what was committed since, in order."""
         try:
-            blocks = []
+            blocks, spans = [], []
             for number, batch in self._db.execute("SELECT number, CAST(batch AS BLOB) FROM block"):
                 leases = read_leases(batch)
                 blocks.append(Block(leases[0].key, number, len(leases)))
+                spans.append((leases[0].key, leases[-1].key))
                 yield from leases
+            if any(last >= first for (_, last), (first, _) in pairwise(sorted(spans))):
+                raise BatchDamagedError("two of its blocks hold the same leases")
             for name, value in self._db.execute("SELECT CAST(name AS TEXT), CAST(value AS BLOB) FROM fact"):
                 yield Fact(name, self._checked(name.encode(), value))
             self._start(Blocks(blocks))
@@ -142,6 +146,8 @@ class SqliteStore:
                 self._log_octets = 0
         except sqlite3.Error as error:
             raise _failure(error) from error
+        except BatchDamagedError as error:
+            raise StoreBroken(f"{self._path} was damaged while it was in use: {error}") from error
         return bool(self._to_merge) or self._oldest <= self._merged_to
 
     def close(self) -> None:
@@ -188,7 +194,7 @@ class SqliteStore:
 
     def _merge(self, block: Block) -> None:
         """Write a block with its changes; what they are stays in the journal until the others are written too."""
-        found = self._db.execute("SELECT batch FROM block WHERE number = ?", (block.number,)).fetchone()
+        found = self._db.execute("SELECT CAST(batch AS BLOB) FROM block WHERE number = ?", (block.number,)).fetchone()
         rows = self._blocks.rows(block, merge(found[0] if found else b"", block.changes, self._pace.block_octets_max))
         if rows:
             self._write(
