@@ -54,6 +54,11 @@ else
 fi
 install -d -m 0750 -o tandem -g tandem /var/lib/tandem
 install -d -m 0755 /etc/tandem
+if [ ! -e /etc/tandem/tokens ]; then
+    echo '{}' > /etc/tandem/tokens
+    chgrp tandem-web /etc/tandem/tokens
+    chmod 0640 /etc/tandem/tokens
+fi
 """
 REMOVING = """\
 if [ -d /run/systemd/system ]; then
@@ -151,7 +156,7 @@ def deb(tree: Path, into: Path) -> Path:
     scripts = {
         "postinst": f'if [ "$1" = configure ]; then\n{INSTALLED}fi\n',
         "prerm": f'if [ "$1" = remove ]; then\n{REMOVING}fi\n{COMPILED_AWAY}',
-        "postrm": 'if [ "$1" = purge ]; then\n    rm -rf /var/lib/tandem\nfi\n',
+        "postrm": 'if [ "$1" = purge ]; then\n    rm -rf /var/lib/tandem /etc/tandem/tokens\nfi\n',
     }
     for name, text in scripts.items():
         write(tree / "DEBIAN" / name, f"#!/bin/sh\nset -e\n{text}")

@@ -52,6 +52,12 @@ def apply(model: dict[object, bytes], change: Change) -> None:
         model[change.key] = change.record
 
 
+def tidy_up(store: Store) -> None:
+    """Do all housekeeping that there is."""
+    while store.tidy():
+        pass
+
+
 def test_every_back_end_is_tried() -> None:
     modules = {path.stem for path in (Path(__file__).parents[2] / "src/tandem/stores").glob("*.py")}
     assert modules - NOT_BACK_ENDS == {name.partition("-")[0] for name in BACK_ENDS}
@@ -73,8 +79,7 @@ def test_gives_back_what_was_committed(
     model: dict[object, bytes] = {}
     for step in steps:
         if step == "tidy":
-            while store.tidy():
-                pass
+            tidy_up(store)
         elif step == "reopen":
             store.close()
             store = BACK_ENDS[name](folder)
@@ -133,8 +138,7 @@ def filled(folder: Path) -> Path:
     path = folder / "leases.db"
     store = SqliteStore(path, EAGER)
     store.commit([Put(number, b"record %d" % number) for number in range(1, 200)])
-    while store.tidy():
-        pass
+    tidy_up(store)
     store.commit([Put(1, b"later")])
     store.close()
     return path
@@ -206,8 +210,7 @@ def test_a_block_that_is_damaged_while_it_is_in_use_stops_the_server(tmp_path: P
     store._db.execute("UPDATE block SET batch = substr(batch, 1, length(batch) - 1)")
     store.commit([Put(number, b"later") for number in range(1, 200)])
     with pytest.raises(StoreBroken, match="was damaged while it was in use: a block's checksum is wrong"):
-        while store.tidy():
-            pass
+        tidy_up(store)
     store.close()
 
 

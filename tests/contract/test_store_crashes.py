@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings, strategies
 
 from contract import commit_until_it_fails
-from contract.test_store import BACK_ENDS, apply, changes, kept
+from contract.test_store import BACK_ENDS, apply, changes, kept, tidy_up
 from system.needs import need_program
 from tandem.lease.change import Change, Fact, Put
 from tandem.stores.store import StoreError
@@ -95,8 +95,7 @@ def test_housekeeping_bounds_what_a_store_takes(name: str, tmp_path: Path) -> No
     store = BACK_ENDS[name](tmp_path)
     for number in range(3000):
         store.commit([Put(number % 50, b"%d" % number * 20)])
-        while store.tidy():
-            pass
+        tidy_up(store)
     taken = sum(file.stat().st_size for file in tmp_path.iterdir())
     store.close()
     assert taken < GROWTH_MAX
@@ -158,8 +157,7 @@ def crashed_store(name: str, folder: Path) -> Path:
     for number in range(400):
         store.commit([batch_change(number)])
         if number == 199:
-            while store.tidy():
-                pass
+            tidy_up(store)
             # What comes now lies behind what is safely put away.
             store.close()
             store = BACK_ENDS[name](folder / "open")

@@ -11,23 +11,16 @@ from typing import Any
 
 import pytest
 
+from process.pair import WITHIN_S, in_step
 from tandem.admin.client import CommandFailed
 from tandem.admin.demo_pair import Link, Pair, Server, until
 from tandem.sim.client import SimClient
 
-WITHIN_S = 30.0
-
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    running = Pair(tmp_path_factory.mktemp("pair"))
-    try:
-        for server in running.servers:
-            server.start()
-        until(running.is_in_step, WITHIN_S, "both are in NORMAL")
+    with in_step(tmp_path_factory.mktemp("pair")) as running:
         yield running
-    finally:
-        running.close()
 
 
 def cli(*words: str) -> subprocess.CompletedProcess[str]:

@@ -192,7 +192,8 @@ def test_when_the_server_is_gone_the_page_says_so_and_goes_on_when_it_is_back(we
     while not message["trouble"]:
         message = told(stream)
     assert time.monotonic() - killed < 2
-    assert "left behind by a server that no longer runs" in message["trouble"]
+    while "left behind by a server that no longer runs" not in message["trouble"]:
+        message = told(stream)  # for a moment a dying server's socket still takes connections, and ends them
     assert message["status"]["links"]  # what it said last is still shown
     assert "tandem_up 0.0" in web.ask("GET", "/metrics").text
     refused = web.ask("GET", "/api/v1/status", web.reader)
@@ -212,7 +213,7 @@ def test_it_ends_when_told_to(server: Server, web: Web) -> None:
     connection.request("GET", "/live")
     told(connection.getresponse())
     web.process.send_signal(signal.SIGTERM)
-    web.process.wait(WITHIN_S)
+    assert web.process.wait(WITHIN_S) in (0, -signal.SIGTERM)
     assert server.ask("status")
-    assert not [line for line in web.log if "Traceback" in line]
+    assert not [line for line in web.log if "Traceback" in line], web.log
     connection.close()

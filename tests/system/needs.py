@@ -9,6 +9,7 @@ import functools
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import NoReturn
 
@@ -51,6 +52,13 @@ def need_program(program: str) -> None:
     """Return if the program is installed."""
     if not shutil.which(program):
         _lacks(f"There is no {program}; Debian has it in the package {PACKAGES.get(program, program)}.")
+
+
+def need_system_python() -> None:
+    """Return if this runs with a Python of the version that the system has, for which a package is made."""
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if Path("/usr/bin/python3").resolve().name != f"python{version}":
+        _lacks(f"The system's Python is not {version}, which this runs with, so that a package would not fit it.")
 
 
 def need_file(path: str) -> None:

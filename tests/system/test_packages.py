@@ -8,13 +8,14 @@ import re
 import shlex
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from process.server import until
-from system.needs import need_namespaces, need_program
+from system.needs import need_namespaces, need_program, need_system_python
 from tandem.admin.client import CommandFailed, ControlClient
 from tandem.admin.demo_pair import Link
 from tandem.sim.client import SimClient
@@ -23,8 +24,11 @@ pytestmark = pytest.mark.system
 
 TREE = Path(__file__).parent.parent.parent
 EXPOSURE_MAX = 2.0
-PORT = 29547
+PORT, WEB_PORT = 29547, 29548
 FILE = f"""\
+[web]
+listen = "[::1]:{WEB_PORT}"
+
 [server.a]
 listen = ["[::1]:{PORT}"]
 
@@ -32,7 +36,7 @@ listen = ["[::1]:{PORT}"]
 prefix = "2001:db8:1::/64"
 pools = ["2001:db8:1:0:1::/80"]
 """
-AS_THE_UNIT = "setpriv --reuid tandem --regid tandem --init-groups --inh-caps=-all --no-new-privs --"
+AS_THE_UNIT = "setpriv --reuid tandem --regid tandem --init-groups --inh-caps=-all --no-new-privs -- "
 
 
 class Machine:
@@ -103,8 +107,7 @@ def built(kind: str, folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def deb(tmp_path_factory: pytest.TempPathFactory) -> Path:
     need_program("dpkg-deb")
-    if sys.executable and Path("/usr/bin/python3").resolve().name != f"python3.{sys.version_info.minor}":
-        pytest.skip(f"The package would be for Python 3.{sys.version_info.minor}, which is not the system's.")
+    need_system_python()
     return built("deb", tmp_path_factory.mktemp("deb"))
 
 
@@ -115,13 +118,17 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
         yield running
 
 
+def command_of(machine: Machine, unit: str) -> str:
+    """Give the command of an installed unit, for the server `a`."""
+    found = re.search(r"(?m)^ExecStart=(.*)$", (machine.root / "usr/lib/systemd/system" / unit).read_text())
+    assert found is not None
+    return found[1].replace("%i", "a")
+
+
 @contextlib.contextmanager
 def serving(machine: Machine) -> Iterator[ControlClient]:
     """Run the server by the unit's own command, as its user, and give a way to ask it."""
-    unit = (machine.root / "usr/lib/systemd/system/tandem@.service").read_text()
-    command = re.search(r"(?m)^ExecStart=(.*)$", unit)
-    assert command is not None
-    process = machine.start(f"{AS_THE_UNIT} {command[1].replace('%i', 'a')}")
+    process = machine.start(AS_THE_UNIT + command_of(machine, "tandem@.service"))
     socket = machine.root / "var/lib/tandem/control.sock"
 
     def answers() -> bool:
@@ -153,6 +160,7 @@ def test_the_debian_package_is_installed_upgraded_and_removed_and_leases_stay(
     with serving(machine):
         link.exchange(client, client.solicit())
         link.exchange(client, client.request())
+        assert 'tandem_messages_answered_total{type="REQUEST"} 1.0' in metrics(machine)
     held = client.leases
     assert held
 
@@ -172,6 +180,27 @@ def test_the_debian_package_is_installed_upgraded_and_removed_and_leases_stay(
     assert (machine.root / "etc/tandem/tandem.toml").exists()
     machine.do("dpkg --purge tandem")
     assert not (machine.root / "var/lib/tandem").exists()
+
+
+def metrics(machine: Machine) -> str:
+    """Run the web process by its unit's command, as its user, who can read the tokens; give what it says."""
+    token = machine.do("tandem token new me").strip()
+    process = machine.start(
+        AS_THE_UNIT.replace("id tandem", "id tandem-web") + command_of(machine, "tandem-web@.service")
+    )
+
+    def asked(path: str) -> str:
+        assert process.poll() is None, machine.log
+        request = urllib.request.Request(f"http://[::1]:{WEB_PORT}{path}", headers={"Authorization": f"Bearer {token}"})
+        with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=5) as answer:
+            return str(answer.read().decode())
+        return ""
+
+    found: str = until(lambda: asked("/metrics"), "the packaged web process answers")
+    assert '"status":"ACTIVE"' in asked("/api/v1/leases")
+    process.terminate()
+    process.wait(15)
+    return found
 
 
 def newer(deb: Path, folder: Path) -> Path:

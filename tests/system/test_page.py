@@ -13,6 +13,7 @@ import axe_core_python
 import pytest
 from bench.leases import fill
 
+from process.pair import WITHIN_S, in_step
 from process.server import Server, get_leases
 from process.web import Web, web_table, with_web
 from system.browser import Browser
@@ -29,7 +30,6 @@ MILLION = 1_000_000
 NOTICED_MAX_S = 2.0
 FOUND_MAX_S = 1.0
 STATE = 'return [...document.querySelectorAll(".state")].map((each) => each.textContent).join(" ")'
-WITHIN_S = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -41,11 +41,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    running = Pair(tmp_path_factory.mktemp("pair"))
-    try:
-        for server in running.servers:
-            server.start()
-        until(running.is_in_step, WITHIN_S, "both are in NORMAL")
+    with in_step(tmp_path_factory.mktemp("pair")) as running:
         link = Link(running.a.address, running.b.address)
         for number in range(CLIENTS):
             client = SimClient(number)
@@ -53,8 +49,6 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
             link.exchange(client, client.request())
         link.close()
         yield running
-    finally:
-        running.close()
 
 
 def web_of(pair: Pair, name: str) -> Web:
@@ -182,12 +176,14 @@ def test_a_killed_primary_shows_within_two_seconds_on_both_pages(
     with Browser(tmp_path) as other:
         look_at(browser, webs["b"])
         look_at(other, webs["a"])
+        browser.run('document.querySelector("#relationships button").focus()')  # who is about to act sees it, too
         pair.a.kill(signal.SIGKILL)
         killed = time.monotonic()
         assert "COMMUNICATIONS-INTERRUPTED" in browser.wait(
             f"const all = (function () {{ {STATE} }})(); return /INTERR/.test(all) && all"
         )
         seen_by_partner = time.monotonic() - killed
+        assert browser.run("return document.activeElement.textContent") == "Partner down …"
         assert other.wait('return !document.getElementById("trouble").hidden')
         seen_by_own = time.monotonic() - killed
         kept(browser, "partner-killed")

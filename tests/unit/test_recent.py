@@ -7,14 +7,14 @@ from tandem.runtime.recent import KEPT_MAX, PAGE_MAX, Recent
 
 
 def filled(count: int) -> Recent:
-    recent = Recent()
+    recent = Recent(0)
     for number in range(1, count + 1):
         recent.add([Note("failover-state", "warning", {"number_of_it": number})])
     return recent
 
 
 def test_what_comes_by_the_thousand_is_not_kept() -> None:
-    recent = Recent()
+    recent = Recent(0)
     recent.add([Note("answered", "info", {}), Note("lease-ended", "info", {}), Note("dropped", "warning", {})])
     recent.add([Note("held-to-mclt", "debug", {}), Note("serving", "info", {"pid": 1})])
     found = recent.after({})
@@ -49,6 +49,9 @@ def test_the_oldest_go_and_their_numbers_with_them() -> None:
 
 
 def test_a_number_of_an_earlier_life_gives_all() -> None:
-    recent = filled(3)
-    for number in (99, -1, "x", 2.5):
-        assert [each["number"] for each in recent.after({"after": number})["events"]] == [1, 2, 3]
+    recent = Recent(1000)
+    for _ in range(3):
+        recent.add([Note("serving", "info", {})])
+    for number in (1, 3, 999, 1004, -1, "x", 2.5):
+        assert [each["number"] for each in recent.after({"after": number})["events"]] == [1001, 1002, 1003]
+    assert recent.after({"after": 1003}) == {"events": [], "last": 1003}

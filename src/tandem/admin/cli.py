@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -17,6 +17,9 @@ from tandem.admin.amiss import amiss
 from tandem.admin.client import CommandFailed
 from tandem.admin.show import print_explanation, print_settings, print_status
 from tandem.admin.target import DEFAULT_STATE_DIR, AsJson, Socket, StateDir, connect
+
+if TYPE_CHECKING:  # what it imports takes a while, and most commands do without
+    from tandem.config.load import Loaded
 
 app = typer.Typer(
     help="A DHCPv6 server that runs in pairs.",
@@ -32,6 +35,7 @@ app.add_typer(pki.app, name="pki")
 app.add_typer(token.app, name="token")
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The configuration file.", show_default=False)]
+OtherStateDir = Annotated[Path | None, typer.Option(metavar="DIR", help="Instead of the file's state-dir.")]
 ServerName = Annotated[str | None, typer.Option("--server", metavar="NAME", help="Which server of the file this is.")]
 
 
@@ -48,20 +52,15 @@ def _main(
 def serve(
     file: File,
     server: ServerName = None,
-    state_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="Instead of the file's state-dir.")] = None,
+    state_dir: OtherStateDir = None,
 ) -> None:
     """Run a server in the foreground. SIGTERM drains and ends it, SIGHUP reads the file again."""
     # Imported here, so that the other commands start quickly.
-    from tandem.config.load import load
-    from tandem.config.problems import ConfigError
     from tandem.runtime.logs import Log
     from tandem.runtime.serve import serve as run
     from tandem.stores.store import StoreError
 
-    try:
-        loaded = load(file, server)
-    except ConfigError as error:
-        fail(*error.problems)
+    loaded = load_or_fail(file, server)
     as_json = not sys.stderr.isatty() if loaded.log.format is None else loaded.log.format == "json"
     try:
         run(file, loaded, state_dir or Path(loaded.server.state_dir), Log(loaded.log.level, as_json))
@@ -77,26 +76,15 @@ def serve(
 def web(
     file: File,
     server: ServerName = None,
-    state_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="Instead of the file's state-dir.")] = None,
+    state_dir: OtherStateDir = None,
 ) -> None:
     """Serve a page, an HTTP API and metrics of a running server. `[web]` in the file says where."""
     from tandem.admin.web.serve import serve as run
-    from tandem.config.load import load
-    from tandem.config.problems import ConfigError
 
-    try:
-        loaded = load(file, server)
-    except ConfigError as error:
-        fail(*error.problems)
-    host, port, _ = loaded.web.endpoint
+    loaded = load_or_fail(file, server)
     scheme = "http" if loaded.web.certificate is None else "https"
-    typer.echo(
-        f"The page of server {loaded.name} is at {scheme}://{f'[{host}]' if ':' in host else host}:{port}/", err=True
-    )
-    try:
-        run(loaded, state_dir or Path(loaded.server.state_dir))
-    except OSError as error:
-        fail(f"It cannot listen on {loaded.web.listen}: {error.strerror or error}.")
+    typer.echo(f"The page of server {loaded.name} is at {scheme}://{loaded.web.listen}/", err=True)
+    run(loaded, state_dir or Path(loaded.server.state_dir))
 
 
 @app.command(epilog="Example: tandem check /etc/tandem/tandem.toml --server b")
@@ -206,6 +194,17 @@ def sim(
     else:
         raise typer.Exit(run_many(range(first, first + seeds), jobs, stop, as_json, console))
     raise typer.Exit(run_one(world, console, trace, save))
+
+
+def load_or_fail(file: Path, server: str | None) -> Loaded:
+    """Read a configuration file for one of its servers, or say all that is wrong with it and end."""
+    from tandem.config.load import load
+    from tandem.config.problems import ConfigError
+
+    try:
+        return load(file, server)
+    except ConfigError as error:
+        fail(*error.problems)
 
 
 def fail(*sentences: str) -> NoReturn:

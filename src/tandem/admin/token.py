@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -20,13 +19,6 @@ File = Annotated[Path, typer.Option("--file", metavar="FILE", help="Where tokens
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Who the token is for.")]
 
 
-class RoleName(StrEnum):
-    """The roles, as people write them."""
-
-    READ_ONLY = "read-only"
-    OPERATOR = "operator"
-
-
 @contextmanager
 def said() -> Iterator[None]:
     """Have what is wrong with the file said in a sentence."""
@@ -39,12 +31,12 @@ def said() -> Iterator[None]:
 @app.command(epilog="Example: tandem token new grafana")
 def new(
     name: Name,
-    role: Annotated[RoleName, typer.Option(help="What it is good for.")] = RoleName.READ_ONLY,
+    role: Annotated[Role, typer.Option(help="What it is good for.")] = Role.READ_ONLY,
     file: File = DEFAULT_FILE,
 ) -> None:
     """Make a token and print it. It is kept nowhere else: in the file is only what it can be told by."""
     with said():
-        typer.echo(Tokens(file).new(name, Role[role.name]))
+        typer.echo(Tokens(file).new(name, role))
 
 
 @app.command("list", epilog="Example: tandem token list")

@@ -17,11 +17,14 @@ OF_EACH_EXCHANGE = frozenset(("answered", "dropped", "lease-ended"))
 
 
 class Recent:
-    """Keeps the last events, but not those of each exchange, under numbers that grow by one."""
+    """Keeps the last events, but not those of each exchange, under numbers that grow by one from `before` on.
 
-    def __init__(self) -> None:
+    `before` is to be greater than any number of an earlier life, so that who went along with that one misses nothing.
+    """
+
+    def __init__(self, before: int) -> None:
         self._kept: deque[tuple[float, Note]] = deque(maxlen=KEPT_MAX)
-        self._last = 0
+        self._last = before
         """The number of the newest."""
 
     def add(self, notes: Iterable[Note]) -> None:
@@ -34,8 +37,7 @@ class Recent:
     def after(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Give the first events behind the number `after`, at most PAGE_MAX, and the number that goes on from there.
 
-        Without a number, the last ones. A number that this server has not reached is one of its earlier life:
-        all is given then.
+        Without a number, the last ones. All that are kept, if the number is of none of them.
         """
         given = arguments.get("after")
         oldest = self._last - len(self._kept)

@@ -62,7 +62,7 @@ class Runtime:
         self._loop = asyncio.get_running_loop()
         self._stopped: asyncio.Future[None] = self._loop.create_future()
         self._counters = Counters()
-        self._recent = Recent()
+        self._recent = Recent(time.time_ns() // 1000)
         self._writer = Writer(state.store, self._from_writer)
         self._outbox = Outbox(
             self._writer.commit,

@@ -10,23 +10,22 @@ import json
 import os
 import secrets
 from collections.abc import Mapping
-from enum import IntEnum
+from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
 TOKEN_OCTETS = 32
 
 
-class Role(IntEnum):
-    """What a token is good for; a higher one includes the lower."""
+class Role(StrEnum):
+    """What a token is good for."""
 
-    READ_ONLY = 1
-    OPERATOR = 2
+    READ_ONLY = "read-only"
+    OPERATOR = "operator"
 
-    @property
-    def words(self) -> str:
-        """Give it as people write it."""
-        return self.name.lower().replace("_", "-")
+    def includes(self, other: Role) -> bool:
+        """Say whether who has this role may do what the other is needed for."""
+        return self is Role.OPERATOR or other is Role.READ_ONLY
 
 
 class Caller(NamedTuple):
@@ -74,7 +73,7 @@ class Tokens:
         if name in known:
             raise TokensError(f"There is a token {name!r} already; remove it first.")
         token = secrets.token_urlsafe(TOKEN_OCTETS)
-        self._write({**known, name: {"role": role.words, "sha256": _digest(token).hex()}})
+        self._write({**known, name: {"role": role, "sha256": _digest(token).hex()}})
         return token
 
     def remove(self, name: str) -> None:
@@ -94,7 +93,7 @@ class Tokens:
             stamp = (found.st_mtime_ns, found.st_size)
             if stamp != self._stamp:
                 self._callers = {
-                    bytes.fromhex(each["sha256"]): Caller(name, _role(each["role"]))
+                    bytes.fromhex(each["sha256"]): Caller(name, Role(each["role"]))
                     for name, each in self._read().items()
                 }
                 self._stamp = stamp
@@ -113,7 +112,7 @@ class Tokens:
             found = json.loads(text)
             for each in found.values():
                 bytes.fromhex(each["sha256"])
-                _role(each["role"])
+                Role(each["role"])
         except (ValueError, AttributeError, KeyError, TypeError):
             raise TokensError(f"{self._path} is not a file of tokens. Move it away, and make new ones.") from None
         return dict(found)
@@ -125,6 +124,10 @@ class Tokens:
             file = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o640)
             with os.fdopen(file, "w") as stream:
                 stream.write(json.dumps(known, indent=1) + "\n")
+            if self._path.exists():  # who may read it stays the same
+                found = self._path.stat()
+                os.chown(draft, found.st_uid, found.st_gid)
+                draft.chmod(found.st_mode & 0o777)
             draft.replace(self._path)
         except OSError as error:
             raise TokensError(f"{self._path} cannot be written: {error.strerror}.") from None
@@ -139,7 +142,3 @@ def _password(given: str) -> str:
 
 def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
-
-
-def _role(words: str) -> Role:
-    return Role[words.upper().replace("-", "_")]

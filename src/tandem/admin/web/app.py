@@ -45,7 +45,6 @@ ASK_FOR_TOKEN = {"WWW-Authenticate": 'Bearer realm="Tandem"'}
 class Wanted(NamedTuple):
     """How the web process is to be."""
 
-    server: str
     socket: Path
     tokens: Path
     is_open: bool
@@ -54,6 +53,15 @@ class Wanted(NamedTuple):
     """Names that it may be asked by; a page elsewhere that has its name point here is refused."""
     role_of_certificate: Role | None = None
     """What whoever has a certificate may do without a token; None if no certificates are asked for."""
+
+
+class Refused(Exception):
+    """Who asks may not; or not now."""
+
+    def __init__(self, code: int, sentence: str, headers: Mapping[str, str] = HEADERS) -> None:
+        super().__init__(sentence)
+        self.code = code
+        self.headers = headers
 
 
 class Site:
@@ -81,6 +89,7 @@ class Site:
             lifespan=self._run,
             middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(self._wanted.hosts), www_redirect=False)],
             exception_handlers={
+                Refused: _refuse,
                 BadRequest: _answer_with(400),
                 NotFound: _answer_with(404),
                 Unreachable: _answer_with(503),
@@ -89,6 +98,10 @@ class Site:
                 405: _no_such_path,
             },
         )
+
+    def end(self) -> None:
+        """End all streams, which never end by themselves."""
+        self._live.end()
 
     @contextlib.asynccontextmanager
     async def _run(self, _: Starlette) -> AsyncIterator[None]:
@@ -102,39 +115,35 @@ class Site:
     # -- what needs no credentials on loopback
 
     async def _page(self, request: Request) -> Response:
-        refusal = self._refusal(request, Role.READ_ONLY, is_open=self._wanted.is_open)
-        if refusal is not None:
-            return refusal
+        self._let_in(request, is_open=self._wanted.is_open)
         text = (PAGE / "index.html").read_text()
         return Response(text, media_type="text/html", headers=HEADERS)
 
     async def _metrics(self, request: Request) -> Response:
-        refusal = self._refusal(request, Role.READ_ONLY, is_open=self._wanted.is_open)
-        if refusal is not None:
-            return refusal
+        self._let_in(request, is_open=self._wanted.is_open)
         registry = CollectorRegistry()
         registry.register(StatusCollector(await self._live.fresh()))
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(registry), headers={"Content-Type": content_type, **HEADERS})
 
     async def _stream(self, request: Request) -> Response:
-        refusal = self._refusal(request, Role.READ_ONLY, is_open=self._wanted.is_open)
-        if refusal is not None:
-            return refusal
-        if not self._live.has_room:
-            return JSONResponse({"error": "Too many look at once; close a page somewhere."}, 503, headers=HEADERS)
-        return _events_of(self._live.listen())
+        self._let_in(request, is_open=self._wanted.is_open)
+        return _events_of(self._listen())
 
-    async def _description(self, _: Request) -> Response:
+    async def _description(self, request: Request) -> Response:
+        self._let_in(request, is_open=self._wanted.is_open)
         return JSONResponse(describe(), headers=HEADERS)
+
+    def _listen(self) -> AsyncIterator[str]:
+        if not self._live.has_room:
+            raise Refused(503, "Too many look at once; close a page or a stream somewhere.")
+        return self._live.listen()
 
     # -- the API
 
     def _endpoint(self, operation: Operation) -> Any:
         async def endpoint(request: Request) -> Response:
-            refusal = self._refusal(request, operation.role)
-            if refusal is not None:
-                return refusal
+            self._let_in(request, operation.role)
             given = await _given(request, operation)
             try:
                 result = await operation.run(self._link, given)
@@ -147,14 +156,11 @@ class Site:
         return endpoint
 
     async def _event_stream(self, request: Request) -> Response:
-        refusal = self._refusal(request, Role.READ_ONLY)
-        if refusal is not None:
-            return refusal
-        if not self._live.has_room:
-            return JSONResponse({"error": "Too many look at once; close a stream somewhere."}, 503, headers=HEADERS)
+        self._let_in(request)
+        messages = self._listen()
 
         async def events() -> AsyncIterator[str]:
-            async for told in self._live.listen():
+            async for told in messages:
                 for event in json.loads(told)["events"]:
                     yield json.dumps(event)
 
@@ -166,20 +172,18 @@ class Site:
             return Caller("a certificate", self._wanted.role_of_certificate)
         return self._tokens.caller(authorization or "")
 
-    def _refusal(self, request: Request, role: Role, is_open: bool = False) -> Response | None:
-        """Say no to who may not; None if the request may go on."""
+    def _let_in(self, request: Request, role: Role = Role.READ_ONLY, is_open: bool = False) -> None:
+        """Return if who asks may have this; Refused says why not."""
         if is_open:
-            return None
+            return
         caller = self._caller(request)
         if caller is None:
-            sentence = "Give a token: `Authorization: Bearer TOKEN`. `tandem token new` makes one."
             scheme = request.headers.get("authorization", "").partition(" ")[0].lower()
             ask = ASK_FOR_TOKEN if scheme == "bearer" else ASK_FOR_PASSWORD
-            return JSONResponse({"error": sentence}, 401, headers={**HEADERS, **ask})
-        if caller.role < role:
-            sentence = f"The token {caller.name!r} has the role {caller.role.words}; this needs {role.words}."
-            return JSONResponse({"error": sentence}, 403, headers=HEADERS)
-        return None
+            sentence = "Give a token: `Authorization: Bearer TOKEN`. `tandem token new` makes one."
+            raise Refused(401, sentence, {**HEADERS, **ask})
+        if not caller.role.includes(role):
+            raise Refused(403, f"{caller.name!r} has the role {caller.role}; this needs {role}.")
 
     def _audit(self, request: Request, operation: Operation, given: Mapping[str, Any], outcome: str) -> None:
         """Log every act: who did what, from where, and what came of it."""
@@ -254,6 +258,10 @@ def _answer_with(code: int) -> Any:
         return JSONResponse({"error": str(error)}, code, headers=HEADERS)
 
     return answer
+
+
+async def _refuse(_: Request, refused: Any) -> Response:
+    return JSONResponse({"error": str(refused)}, refused.code, headers=refused.headers)
 
 
 async def _no_such_path(request: Request, error: Any) -> Response:

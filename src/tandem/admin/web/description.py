@@ -151,7 +151,7 @@ def _operation(operation: Operation) -> Schema:
     found: Schema = {
         "operationId": operation.id,
         "summary": operation.summary,
-        "description": f"Needs the role {operation.role.words}.",
+        "description": f"Needs the role {operation.role}.",
         "parameters": [_parameter(each) for each in operation.parameters if each.where != "body"],
         "responses": {
             "200": _response("Done.", operation.result),

@@ -28,10 +28,10 @@ class Link:
 
     async def ask(self, command: str, **arguments: Any) -> Any:
         """Give the command's result. Unreachable if nobody answers, CommandFailed if the server says no."""
-        given = {name.replace("_", "-"): value for name, value in arguments.items() if value is not None}
+        given = {name: value for name, value in arguments.items() if value is not None}
         line = json.dumps({"command": command, "arguments": given}).encode() + b"\n"
         async with self._turn:
-            answer = json.loads(await self._exchange(line))
+            answer = await self._exchange(line)
         if "error" in answer:
             raise CommandFailed(answer["error"])
         return answer["result"]
@@ -39,15 +39,21 @@ class Link:
     async def close(self) -> None:
         """Give the connection up."""
         if self._streams is not None:
-            self._streams[1].close()
+            _, writer = self._streams
             self._streams = None
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
-    async def _exchange(self, line: bytes) -> bytes:
+    async def _exchange(self, line: bytes) -> Any:
         try:
-            return await asyncio.wait_for(self._answer(line), TIMEOUT_S)
+            return json.loads(await asyncio.wait_for(self._answer(line), TIMEOUT_S))
         except TimeoutError:
             await self.close()
             raise Unreachable(f"The server has not answered for {TIMEOUT_S:.0f} s.") from None
+        except ValueError:  # it is longer than ANSWER_MAX, or no JSON
+            await self.close()
+            raise Unreachable(f"What answers at {self._path} is not a server of this program.") from None
 
     async def _answer(self, line: bytes) -> bytes:
         is_new = self._streams is None

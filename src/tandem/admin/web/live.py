@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from tandem.admin.amiss import amiss
@@ -18,6 +18,8 @@ LOOKED_AT_S = 1.0
 """How often the server is asked while a page is open."""
 EVENTS_KEPT = 200
 LISTENERS_MAX = 50
+UNREAD_MAX = 4
+END = ""
 
 
 class Live:
@@ -50,13 +52,14 @@ class Live:
 
     async def fresh(self, within_s: float = LOOKED_AT_S) -> dict[str, Any] | None:
         """Give a status that is no older than that, None if the server does not answer."""
-        if time.monotonic() - self._asked > within_s:
-            await self.look()
+        await self.look(within_s)
         return None if self.trouble else self.status
 
-    async def look(self) -> None:
-        """Ask once, and tell who listens."""
+    async def look(self, within_s: float = 0.0) -> None:
+        """Ask once, and tell who listens; not if the last time, be it for somebody else, is not that long ago."""
         async with self._asking:
+            if time.monotonic() - self._asked < within_s:
+                return
             before = self.status
             new: list[dict[str, Any]] = []
             try:
@@ -73,9 +76,22 @@ class Live:
         rates = sample(before, self.status) if before and self.status and not self.trouble else None
         if self._listeners:
             told = json.dumps({**self._told(), "events": new, "now": rates and rates._asdict()})
-            for listener in self._listeners:
-                if not listener.full():  # one that does not read misses this and gets a later one
+            for listener in list(self._listeners):
+                if listener.full():  # it does not read: it is to begin anew, and so misses nothing unknowingly
+                    self._send_away(listener)
+                else:
                     listener.put_nowait(told)
+
+    def end(self) -> None:
+        """Send away all who listen."""
+        for listener in list(self._listeners):
+            self._send_away(listener)
+
+    def _send_away(self, listener: asyncio.Queue[str]) -> None:
+        self._listeners.discard(listener)
+        if listener.full():
+            listener.get_nowait()
+        listener.put_nowait(END)
 
     def _told(self) -> dict[str, Any]:
         sentences = amiss(self.status) if self.status is not None else []
@@ -86,9 +102,9 @@ class Live:
         """Whether one more may listen."""
         return len(self._listeners) < LISTENERS_MAX
 
-    async def listen(self) -> AsyncIterator[str]:
-        """Give JSON objects: first all that is known, then what is new, once a second."""
-        mine: asyncio.Queue[str] = asyncio.Queue(maxsize=4)
+    async def listen(self) -> AsyncGenerator[str, None]:
+        """Give JSON objects: first all that is known, then each second what is new. It ends for who does not read."""
+        mine: asyncio.Queue[str] = asyncio.Queue(maxsize=UNREAD_MAX)
         self._listeners.add(mine)
         self._wanted.set()
         try:
@@ -99,7 +115,7 @@ class Live:
                     "history": self._history.as_json(),
                 }
             )
-            while True:
-                yield await mine.get()
+            while (told := await mine.get()) != END:
+                yield told
         finally:
             self._listeners.discard(mine)

@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
+import sys
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 
+from tandem.admin.client import CommandFailed
 from tandem.admin.target import CONTROL_NAME
-from tandem.admin.web.access import Role
+from tandem.admin.web.access import Role, Tokens, TokensError
 from tandem.admin.web.app import Site, Wanted
 from tandem.config.load import Loaded
 
 CONNECTIONS_MAX = 200
 KEPT_OPEN_S = 15
-FAREWELL_S = 1
-"""How long an end waits for streams, which never end by themselves."""
-CERTIFICATE_REQUIRED = 2
+FAREWELL_S = 2
+"""How long an end waits for answers that are under way."""
+
+
+class Door(uvicorn.Server):
+    """An HTTP server that ends its site's streams before it waits for them to end."""
+
+    def __init__(self, config: uvicorn.Config, site: Site) -> None:
+        super().__init__(config)
+        self._site = site
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Hear that it is to end."""
+        self._site.end()
+        super().handle_exit(sig, frame)
 
 
 def wanted(loaded: Loaded, folder: Path) -> Wanted:
@@ -23,7 +40,6 @@ def wanted(loaded: Loaded, folder: Path) -> Wanted:
     web = loaded.web
     host, _, is_loopback = web.endpoint
     return Wanted(
-        server=loaded.name,
         socket=Path(loaded.server.control or folder / CONTROL_NAME),
         tokens=Path(web.tokens),
         is_open=is_loopback,
@@ -33,17 +49,16 @@ def wanted(loaded: Loaded, folder: Path) -> Wanted:
 
 
 def serve(loaded: Loaded, folder: Path) -> None:
-    """Serve until SIGTERM or SIGINT. OSError if the port cannot be opened."""
+    """Serve until SIGTERM or SIGINT. CommandFailed says why that is not possible."""
     web = loaded.web
     host, port, _ = web.endpoint
+    site = Site(wanted(loaded, folder))
     config = uvicorn.Config(
-        Site(wanted(loaded, folder)).app(),
-        host=host,
-        port=port,
+        site.app(),
         ssl_certfile=web.certificate,
         ssl_keyfile=web.key,
         ssl_ca_certs=web.client_ca,
-        ssl_cert_reqs=CERTIFICATE_REQUIRED if web.client_ca is not None else 0,
+        ssl_cert_reqs=ssl.CERT_REQUIRED if web.client_ca is not None else ssl.CERT_NONE,
         log_level="warning",
         access_log=False,
         server_header=False,
@@ -53,4 +68,22 @@ def serve(loaded: Loaded, folder: Path) -> None:
         timeout_keep_alive=KEPT_OPEN_S,
         timeout_graceful_shutdown=FAREWELL_S,
     )
-    uvicorn.Server(config).run()
+    try:
+        Tokens(Path(web.tokens)).names()
+    except TokensError as error:  # the page and the metrics can be had without them
+        print(f"{error} Nobody can use the API.", file=sys.stderr, flush=True)
+    try:
+        config.load()
+    except OSError as error:  # what TLS does not like is one, too
+        raise CommandFailed(
+            f"The certificate, key or client-ca in [web] cannot be used: {error.strerror or error}."
+        ) from None
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # Not by `create_server`: asyncio turns off Nagle's waiting only where the protocol is said.
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((host, port))
+        except OSError as error:
+            raise CommandFailed(f"It cannot listen on {web.listen}: {error.strerror}.") from None
+        Door(config, site).run([listening])

@@ -1,8 +1,8 @@
 // The page: shows what /live tells, finds leases, and has commands done, each asked about first.
 "use strict";
 
-const known = {status: null, trouble: "", amiss: [], events: [], history: [], now: null};
-const EVENTS_SHOWN = 200, HISTORY_MAX = 360, STALE_MS = 3000;
+const known = {status: null, trouble: "", amiss: [], events: [], history: []};
+const EVENTS_SHOWN = 200, HISTORY_S = 3600, STALE_MS = 3000;
 let lastHeard = Date.now();
 
 const at = (id) => document.getElementById(id);
@@ -39,10 +39,9 @@ function listen() {
     known.amiss = told.amiss;
     if (told.history) { known.history = told.history; known.events = []; }
     known.events = [...told.events.reverse(), ...known.events].slice(0, EVENTS_SHOWN);
-    known.now = told.now || known.now;
     if (told.now) {
-      const last = known.history[known.history.length - 1];
-      if (!last || told.now.time > last.time) known.history = [...known.history, told.now].slice(-HISTORY_MAX);
+      const since = told.now.time - HISTORY_S;
+      known.history = [...known.history.filter((each) => each.time > since && each.time < told.now.time), told.now];
     }
     show();
   };
@@ -57,7 +56,7 @@ function show() {
   at("facts").textContent = `tandem ${status.version}${status.compiled ? ", compiled" : ""}, up ${span(status["up-s"])}, ` +
     `${status["leases-known"].toLocaleString("en")} leases known`;
   showSummary();
-  replaceUnlessFocused(at("relationships"), status.relationships.map(relationship));
+  showRelationships(status.relationships);
   at("pools").replaceChildren(...status.links.flatMap((link) => link.pools.map((pool) => poolRow(link, pool))));
   at("plots").replaceChildren(...plots());
   at("counters").replaceChildren(...counters(status));
@@ -68,10 +67,8 @@ function showTrouble() {
   const isLost = Date.now() - lastHeard > STALE_MS;
   const text = isLost ? "This page's own server, `tandem web`, does not answer; what is below is old." :
     known.trouble ? `${known.trouble} What is below is what it said last.` : "";
-  const disk = known.status && known.status.disk === "full" ? "The disk is full: nothing is promised to clients. " : "";
-  const shown = disk + text;
-  if (at("trouble").textContent !== shown) at("trouble").textContent = shown;
-  at("trouble").hidden = !shown;
+  if (at("trouble").textContent !== text) at("trouble").textContent = text;
+  at("trouble").hidden = !text;
 }
 
 function showSummary() {
@@ -82,15 +79,31 @@ function showSummary() {
   at("summary").replaceChildren(...sentences.map((sentence) => make("p", {class: known.amiss.length ? "warn" : "good"}, sentence)));
 }
 
-function replaceUnlessFocused(place, cards) {
-  // Whoever is about to press a button shall not have it taken away; it is shown again a second later.
-  if (place.contains(document.activeElement)) return;
-  place.replaceChildren(...cards);
+function showRelationships(all) {
+  // What is told is shown anew each second; buttons stay, or one would be taken away from who is about to press it.
+  const place = at("relationships");
+  if (String(all.map((each) => each.name)) !== String([...place.children].map((each) => each.dataset.name))) {
+    place.replaceChildren(...all.map(relationship));
+  }
+  for (const [number, found] of all.entries()) {
+    const article = place.children[number];
+    article.querySelector(".pair").replaceChildren(...partners(found));
+    article.querySelector(".handover").hidden = Boolean(found["stepped-aside"]);
+    article.querySelector(".resume").hidden = !found["stepped-aside"];
+  }
 }
 
 const look = (state, isHeard) => !isHeard ? "bad" : state === "NORMAL" ? "good" : "warn";
 
-function relationship(found) {
+function relationship({name}) {
+  const button = (text, command, kind) => make("button", {class: kind, onclick: () =>
+    command(known.status.relationships.find((each) => each.name === name))}, text);
+  return make("article", {"data-name": name}, make("h3", {}, `Relationship ${name}`), make("div", {class: "pair"}),
+    make("div", {class: "row"}, button("Partner down …", partnerDown),
+      button("Hand over …", handover, "handover"), button("Serve again …", resume, "resume")));
+}
+
+function partners(found) {
   const partner = found.partner;
   const mine = make("div", {class: "card"},
     make("h3", {}, `This server, ${known.status.server}, ${found.role}`),
@@ -117,11 +130,7 @@ function relationship(found) {
     ...found.differences.map((each) => make("p", {class: "warn"}, `Configured otherwise: ${each}`)),
     ...found.updates.rejected.map((each) => make("p", {class: "warn"}, `Rejected: ${each.lease}, ${each.why}`)),
     ...found.shares.map((each) => make("p", {class: "soft"}, `Free in ${each.pool}: primary ${each.primary}, secondary ${each.secondary}`)));
-  const buttons = make("div", {class: "row"},
-    make("button", {onclick: () => partnerDown(found)}, "Partner down …"),
-    found["stepped-aside"] ? make("button", {onclick: () => resume(found)}, "Serve again …") :
-      make("button", {onclick: () => handover(found)}, "Hand over …"));
-  return make("article", {}, make("h3", {}, `Relationship ${found.name}`), make("div", {class: "pair"}, mine, theirs), buttons);
+  return [mine, theirs];
 }
 
 function details(rows) {
@@ -187,9 +196,12 @@ async function api(method, path, body) {
 }
 
 function answered(dialog) {
-  dialog.returnValue = "no";
+  // By the press itself: the event of a dialog that was closed comes later, and may come when it is open again.
   dialog.showModal();
-  return new Promise((resolve) => dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), {once: true}));
+  return new Promise((resolve) => {
+    dialog.querySelector("form").onsubmit = (event) => resolve(event.submitter.value === "yes");
+    dialog.oncancel = () => resolve(false);
+  });
 }
 
 async function askForToken(why) {
