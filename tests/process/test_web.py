@@ -64,6 +64,10 @@ def test_leases_page_by_page_and_by_filters(web: Web) -> None:
     assert one in web.get(f"/api/v1/leases?client={one['duid'][-11:]}")["leases"]
     assert web.get(f"/api/v1/leases?within={one['lease']}")["leases"] == [one]
     assert web.get(f"/api/v1/leases/{one['lease']}") == one
+    in_record = one["valid-lifetime"].to_bytes(4, "big").hex(":")  # it is in each record, but in no DUID
+    assert web.get(f"/api/v1/leases?client={in_record}")["leases"] == []
+    inside = web.get("/api/v1/leases?within=2001:db8:1::/64")["leases"]
+    assert {lease["type"] for lease in inside} == {"IA_NA"}
     prefix = next(lease["lease"] for lease in leases if lease["type"] == "IA_PD")
     assert web.get(f"/api/v1/leases/{prefix}")["lease"] == prefix
     assert web.get(f"/api/v1/leases/{prefix.replace('/', '%2F')}")["lease"] == prefix
@@ -105,6 +109,12 @@ def test_wrong_bodies_get_a_sentence(web: Web, body: str) -> None:
     answer = web.ask("POST", "/api/v1/relationships/campus/handover", web.operator, body)
     assert answer.code == 400
     assert answer.json["error"].endswith(".")
+
+
+def test_a_body_that_is_too_long_is_not_read_to_its_end(web: Web) -> None:
+    body = '{"dry-run": true' + " " * 70_000 + "}"
+    answer = web.ask("POST", "/api/v1/relationships/campus/handover", web.operator, body)
+    assert (answer.code, answer.json["error"]) == (400, "The body is longer than 65536 octets.")
 
 
 def test_an_act_is_done_and_logged(web: Web, server: Server) -> None:

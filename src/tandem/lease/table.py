@@ -87,6 +87,10 @@ class LeaseTable:
         """Give the keys of all leases, in no order that means anything."""
         return list(self._records)
 
+    def clients(self) -> list[bytes]:
+        """Give the DUIDs of all clients that have or last had a lease, in no order that means anything."""
+        return list(self._keys_by_client)
+
     def keys_in(self, first: int, last: int) -> list[int]:
         """Give the keys of all leases that begin in first..last. Looks at every lease: not for the packet path."""
         return [key for key in self._records if first <= key >> 8 <= last]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from ipaddress import AddressValueError, IPv6Network
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from tandem.effects.effects import Effects
 from tandem.effects.now import Moment
@@ -27,6 +27,7 @@ FOUND_PER_PAGE: Final = 500
 """Leases on a page, of so many that were looked at: a few milliseconds in which nobody is answered."""
 
 Arguments = Mapping[str, Any]
+Some = TypeVar("Some")
 
 
 class CommandError(Exception):
@@ -38,7 +39,7 @@ class Operator:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._listings: dict[int, Iterator[int]] = {}
+        self._listings: dict[int, Iterator[int | None]] = {}
         self._tickets = count(1)
         self._rules: Mapping[str | None, Rules] = {None: Rules()}
         self._commands: dict[str, Callable[[Moment, Arguments, Effects], Any]] = {
@@ -98,28 +99,38 @@ class Operator:
         if token is not None and keys is None:
             raise CommandError("That list is no longer open; begin it again.")
         if keys is None:
-            keys = iter(self._keys_to_look_at(arguments))
+            keys = self._keys_to_look_at(arguments)
         found, more = [], False
-        for examined, key in enumerate(keys, 1):
-            record = table.record(key)
-            if record is not None and wanted(key, record):
+        for key in keys:
+            record = table.record(key) if key is not None else None
+            if key is not None and record is not None and wanted(key, record):
                 found.append(describe(unpack(key, record), now.lapse_utc))
-            if examined == EXAMINED_PER_PAGE or len(found) == FOUND_PER_PAGE:
+            if key is None or len(found) == FOUND_PER_PAGE:
                 more = True
                 break
         return {"leases": found, "next": self._keep(keys) if more else None}
 
-    def _keys_to_look_at(self, arguments: Arguments) -> Sequence[int]:
-        """Give the keys among which all that is asked for must be: few, where an index knows them."""
-        if arguments.get("duid") is not None:
-            return self._engine.table.keys_of_client(_read_duid(arguments["duid"]))
-        if arguments.get("within") is not None:
-            key = _read_key(arguments["within"])
-            if key & 0xFF == ADDRESS_LENGTH:
-                return [key]
-        return self._engine.table.keys()
+    def _keys_to_look_at(self, arguments: Arguments) -> Iterator[int | None]:
+        """Give the keys among which all that is asked for must be: few, where an index knows them.
 
-    def _keep(self, keys: Iterator[int]) -> int:
+        None among them says that many were looked at, and clients should have their turn.
+        """
+        table = self._engine.table
+        if arguments.get("duid") is not None:
+            yield from table.keys_of_client(_read_duid(arguments["duid"]))
+        elif arguments.get("within") is not None and (key := _read_key(arguments["within"])) & 0xFF == ADDRESS_LENGTH:
+            yield key
+        elif arguments.get("client") is not None:
+            part = _read_duid(arguments["client"])
+            for duids in _portions(table.clients()):
+                yield from [key for duid in duids if part in duid for key in table.keys_of_client(duid)]
+                yield None
+        else:
+            for keys in _portions(table.keys()):
+                yield from keys
+                yield None
+
+    def _keep(self, keys: Iterator[int | None]) -> int:
         if len(self._listings) >= LISTINGS_MAX:
             del self._listings[min(self._listings)]
         token = next(self._tickets)
@@ -180,6 +191,11 @@ def describe(lease: Lease, lapse_utc: int) -> dict[str, Any]:
     }
 
 
+def _portions(things: Sequence[Some]) -> Iterator[Sequence[Some]]:
+    for first in range(0, len(things), EXAMINED_PER_PAGE):
+        yield things[first : first + EXAMINED_PER_PAGE]
+
+
 def _fqdn(lease: Lease) -> str | None:
     try:
         described = read_options(Reader(lease.details))
@@ -210,8 +226,7 @@ def _filters(arguments: Arguments) -> Callable[[int, bytes], bool]:
         tests.append(lambda _, record: duid_of(record) == duid)
     if arguments.get("client") is not None:
         part = _read_duid(arguments["client"])
-        # The first of these is ten times as fast, and mostly says no.
-        tests.append(lambda _, record: part in record and part in duid_of(record))
+        tests.append(lambda _, record: part in duid_of(record))
     if arguments.get("within") is not None:
         key = _read_key(arguments["within"])
         first = key >> 8
