@@ -8,7 +8,8 @@ disk full|ok                      let the store refuse or accept
 utc +30s                          step the wall clock alone
 c1 solicit na=1 pd=2@::/60        a message from client c1; @ names leases, separated by commas
     server=ours|other|none  oro=23,24  rapid  unicast  no-client-id  fqdn=NAME  hw=02:00:...
-    link=ADDRESS (through a relay there; several, innermost first, separated by >)  rsoo=65:0102
+    vendor=ENTERPRISE:TEXT  user=TEXT  opt=CODE:OCTETS
+    link=ADDRESS (through a relay there; several, innermost first, separated by >)  rsoo=65:0102  remote=TEXT
 lease ADDRESS                     what the table holds
 """
 
@@ -41,6 +42,8 @@ from tandem.wire.options import (
     RapidCommit,
     RelaySuppliedOptions,
     ServerId,
+    UserClass,
+    VendorClass,
 )
 
 HERE = Path(__file__).parent
@@ -164,6 +167,14 @@ def _options(given: dict[str, str]) -> Iterator[Option]:
         yield RapidCommit()
     if "fqdn" in given:
         yield ClientFqdn(1, given["fqdn"])
+    if "vendor" in given:
+        enterprise, _, text = given["vendor"].partition(":")
+        yield VendorClass(int(enterprise), (text.encode(),))
+    if "user" in given:
+        yield UserClass((given["user"].encode(),))
+    if "opt" in given:
+        code, _, body = given["opt"].partition(":")
+        yield Unknown(int(code), bytes.fromhex(body))
     for name, value in given.items():
         iaid, _, leases = value.partition("@")
         asked = leases.split(",") if leases else []
@@ -182,6 +193,8 @@ def _relayed(data: bytes, hops: int, link: str, given: dict[str, str]) -> bytes:
     if "rsoo" in given:
         code, _, body = given["rsoo"].partition(":")
         options.append(RelaySuppliedOptions((Unknown(int(code), bytes.fromhex(body) + bytes((hops,))),)))
+    if "remote" in given and hops == 0:
+        options.append(Unknown(37, bytes(4) + given["remote"].encode()))
     if "port" in given:
         options.append(Unknown(135, b"\0\0"))
     inside = read_message(data)

@@ -58,7 +58,7 @@ def test_what_is_read(tmp_path: Path) -> None:
     assert (link.name, subnet.interface) == ("ens3", "ens3")
     assert (subnet.lifetimes.preferred_s, subnet.lifetimes.valid_s) == (2700, 7200)
     assert (subnet.lifetimes.renew_s, subnet.lifetimes.rebind_s) == (900, 2160)
-    assert subnet.options[65] == b"\0\x41\0\3abc"
+    assert found.settings.options[65] == b"\0\x41\0\3abc"
     assert [pool.options for pool in subnet.pools] == [{}, {65: b"\0\x41\0\2\1\2"}, {}]
     assert subnet.pools[2].exclude == (0xFF << 64, 64)
     (reservation,) = subnet.reservations

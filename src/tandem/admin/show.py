@@ -149,15 +149,24 @@ def print_settings(settings: Settings) -> None:
             lifetimes = subnet.lifetimes
             console.print(
                 f"  {subnet.name}: preferred {_duration(lifetimes.preferred_s)}, valid {_duration(lifetimes.valid_s)}, "
-                f"{len(subnet.options)} options, {len(subnet.reservations)} reservations"
+                f"{len(subnet.options)} options of its own, {len(subnet.reservations)} reservations"
+                f"{_only_for(subnet.classes)}",
+                markup=False,
             )
             for pool in subnet.pools:
                 first, _, length = pool.range
                 console.print(
                     f"    {show_key(key_of(first, length))} to {show_key(key_of(pool.range.last_start, length))}: "
-                    f"{_count(pool.range.size)} leases",
+                    f"{_count(pool.range.size)} leases{_only_for(pool.classes)}",
                     markup=False,
                 )
+    for each in settings.classes:
+        what = "gets no answer" if each.drop else f"{len(each.options)} options"
+        console.print(f"Class {each.name}: {what}", markup=False)
+
+
+def _only_for(classes: frozenset[str]) -> str:
+    return f", only for {' or '.join(sorted(classes))}" if classes else ""
 
 
 def _table(*columns: str) -> Table:

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from ipaddress import IPv6Address, IPv6Network
 
 from tandem.config.model import Failover, File, Lifetimes, Reservation, Subnet
+from tandem.config.options import NAMES, NOT_TO_BE_CONFIGURED, Options
 from tandem.config.problems import Location, Problem, show_location
+from tandem.config.table import kebab
 from tandem.lease.lease import FOREVER
 from tandem.lease.pool import is_reserved_interface_id
 
@@ -22,6 +24,8 @@ LIFETIME_MAX_S = 10 * 365 * 86400
 def contradictions(file: File) -> Iterator[Problem]:
     """Give all that is wrong between the keys of a file whose single values are right."""
     yield from _references(file)
+    yield from _classes(file)
+    yield from _options(file)
     yield from _shared_links(file)
     yield from _lifetimes(file)
     yield from _overlaps(
@@ -69,6 +73,75 @@ def _references(file: File) -> Iterator[Problem]:
     for name, server in file.server.items():
         if not server.interfaces and not server.listen:
             yield Problem(("server", name), "name the interfaces to serve, or addresses to listen on")
+
+
+def _classes(file: File) -> Iterator[Problem]:
+    """Classes are known, and one that another depends on stands before it."""
+    before: set[str] = set()
+    for name, each in file.class_.items():
+        at: Location = ("class", name)
+        for other in each.when.classes() if each.when is not None else ():
+            if other not in before:
+                text = f"[class.{other}] has to stand before it" if other in file.class_ else f"there is no {other!r}"
+                yield Problem((*at, "when"), text)
+        before.add(name)
+    for number, subnet in enumerate(file.subnet):
+        where: Location = ("subnet", number)
+        users = [(where, subnet.classes)]
+        users += [((*where, "pools", item), each.classes) for item, each in enumerate(subnet.pools)]
+        users += [((*where, "pd-pools", item), each.classes) for item, each in enumerate(subnet.pd_pools)]
+        users += [((*where, "reservation", item), each.classes) for item, each in enumerate(subnet.reservation)]
+        for place, names in users:
+            yield from (
+                Problem((*place, "classes"), f"there is no [class.{name}]") for name in names if name not in before
+            )
+
+
+def _options(file: File) -> Iterator[Problem]:
+    """What is not an option of ours is defined in the file, and is as it is defined."""
+    known = {kebab(name) for name in Options.model_fields}
+    codes: dict[int, str] = {}
+    for name, definition in file.option_definition.items():
+        at: Location = ("option-definition", name)
+        if name in known or name.isdecimal():
+            yield Problem(at, f"{name!r} means something already; take another name")
+        if definition.code in NOT_TO_BE_CONFIGURED:
+            yield Problem(at, f"option {definition.code} is not one to configure")
+        if definition.code in NAMES:
+            yield Problem(at, f"option {definition.code} has a name: {NAMES[definition.code]}")
+        if definition.code in codes:
+            yield Problem(at, f"{codes[definition.code]} has that code, too")
+        codes.setdefault(definition.code, name)
+    for at, options in option_scopes(file):
+        numbers = {int(each) for each in options.numbered()}
+        for name, option in options.defined().items():
+            defined = file.option_definition.get(name)
+            if defined is None:
+                names = ", ".join(sorted(known | file.option_definition.keys()))
+                yield Problem((*at, name), f"there is no option {name!r}; write its number, or one of {names}")
+                continue
+            if defined.code in numbers:
+                yield Problem((*at, name), f"option {defined.code} stands here by its number, too")
+            try:
+                option.body(defined)
+            except ValueError as error:
+                yield Problem((*at, name), str(error))
+
+
+def option_scopes(file: File) -> Iterator[tuple[Location, Options]]:
+    """Give all `options` tables of the file, each with its place."""
+    yield ("options",), file.options
+    for name, each in file.class_.items():
+        yield ("class", name, "options"), each.options
+    for number, subnet in enumerate(file.subnet):
+        at: Location = ("subnet", number)
+        yield (*at, "options"), subnet.options
+        for item, pool in enumerate(subnet.pools):
+            yield (*at, "pools", item, "options"), pool.options
+        for item, pd_pool in enumerate(subnet.pd_pools):
+            yield (*at, "pd-pools", item, "options"), pd_pool.options
+        for item, reservation in enumerate(subnet.reservation):
+            yield (*at, "reservation", item, "options"), reservation.options
 
 
 def _failover(name: str, failover: Failover, file: File) -> Iterator[Problem]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from ipaddress import IPv6Network
@@ -13,12 +13,13 @@ from pydantic import ValidationError
 
 from tandem.config import model
 from tandem.config.check import contradictions, effective_lifetimes, nobodys
+from tandem.config.definitions import OptionDefinition
 from tandem.config.lines import Lines
 from tandem.config.partners import PartnerLine, partner_lines, relationships, servers_of
 from tandem.config.problems import ConfigError, Problem, show_location
 from tandem.effects.settings import (
+    ClientClass,
     Link,
-    OptionSet,
     PoolSettings,
     Reservation,
     Settings,
@@ -27,6 +28,8 @@ from tandem.effects.settings import (
 from tandem.lease.lease import FOREVER, key_of
 from tandem.lease.promise import Lifetimes
 from tandem.lease.space import Range
+
+Definitions = Mapping[str, OptionDefinition]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +119,6 @@ def _sorted_sentences(problems: list[Problem], lines: Lines) -> list[str]:
 
 def _settings(file: model.File, name: str, text: str) -> Settings:
     server = file.server[name]
-    general = file.options.encode()
     local_names = (
         server.interfaces if isinstance(server.interfaces, dict) else {each: each for each in server.interfaces}
     )
@@ -124,7 +126,7 @@ def _settings(file: model.File, name: str, text: str) -> Settings:
     shared: dict[str, str | None] = {}
     for number, subnet in enumerate(file.subnet):
         if name in servers_of(file, subnet):
-            made = _subnet(file, number, general, local_names)
+            made = _subnet(file, number, local_names)
             link = subnet.shared_network or made.interface or made.name
             grouped.setdefault(link, []).append(made)
             shared[link] = subnet.failover
@@ -134,18 +136,27 @@ def _settings(file: model.File, name: str, text: str) -> Settings:
         interfaces=tuple(local_names.values()),
         links=links,
         preference=server.preference,
-        options=general,
+        options=file.options.encode(file.option_definition),
         decline_time_s=file.decline_time,
         reuse_grace_s=file.reuse_grace,
         relationships=tuple(relationships(file, name, links)),
         relay_supplied=frozenset(file.relay_supplied_options),
         link_layer_from_duid=file.link_layer_from_duid,
+        classes=tuple(_class(file, each) for each in file.class_),
         digest=sha256(text.encode()).hexdigest(),
     )
 
 
-def _subnet(file: model.File, number: int, general: OptionSet, local_names: dict[str, str]) -> SubnetSettings:
+def _class(file: model.File, name: str) -> ClientClass:
+    described = file.class_[name]
+    condition = described.when.condition() if described.when is not None else None
+    options = described.options.encode(file.option_definition)
+    return ClientClass(show_location(("class", name)), name, condition, options, described.drop)
+
+
+def _subnet(file: model.File, number: int, local_names: dict[str, str]) -> SubnetSettings:
     subnet = file.subnet[number]
+    definitions = file.option_definition
     where = show_location(("subnet", number))
     return SubnetSettings(
         where=where,
@@ -154,12 +165,14 @@ def _subnet(file: model.File, number: int, general: OptionSet, local_names: dict
         last=int(subnet.prefix[-1]),
         interface=local_names.get(subnet.interface) if subnet.interface else None,
         lifetimes=_lifetimes(*effective_lifetimes(file, subnet)),
-        options={**general, **subnet.options.encode()},
+        options=subnet.options.encode(definitions),
         rapid_commit=file.rapid_commit if subnet.rapid_commit is None else subnet.rapid_commit,
-        pools=tuple(_pools(subnet, where)),
+        pools=tuple(_pools(subnet, where, definitions)),
         reservations=tuple(
-            _reservation(each, f"{where}.reservation[{item}]") for item, each in enumerate(subnet.reservation, 1)
+            _reservation(each, f"{where}.reservation[{item}]", definitions)
+            for item, each in enumerate(subnet.reservation, 1)
         ),
+        classes=frozenset(subnet.classes),
     )
 
 
@@ -174,22 +187,28 @@ def _lifetimes(preferred_s: int, valid_s: int, renew_s: int | None, rebind_s: in
     return Lifetimes(preferred_s, valid_s, share(renew_s, 5), share(rebind_s, 8))
 
 
-def _pools(subnet: model.Subnet, where: str) -> Iterator[PoolSettings]:
+def _pools(subnet: model.Subnet, where: str, definitions: Definitions) -> Iterator[PoolSettings]:
     for item, pool in enumerate(subnet.pools, 1):
         first, last = pool.range
-        yield PoolSettings(f"{where}.pools[{item}]", Range(int(first), int(last), 128), pool.options.encode())
+        yield PoolSettings(
+            f"{where}.pools[{item}]",
+            Range(int(first), int(last), 128),
+            pool.options.encode(definitions),
+            classes=frozenset(pool.classes),
+        )
     for item, pd_pool in enumerate(subnet.pd_pools, 1):
         length = pd_pool.delegated_length
         first, last = pd_pool.prefix[0], pd_pool.prefix[-1]
         yield PoolSettings(
             f"{where}.pd-pools[{item}]",
             Range(int(first), int(last), length),
-            pd_pool.options.encode(),
+            pd_pool.options.encode(definitions),
             _relative(pd_pool.exclude),
+            frozenset(pd_pool.classes),
         )
 
 
-def _reservation(reservation: model.Reservation, where: str) -> Reservation:
+def _reservation(reservation: model.Reservation, where: str, definitions: Definitions) -> Reservation:
     keys = [key_of(int(address)) for address in reservation.address]
     keys += [key_of(int(prefix[0]), prefix.prefixlen) for prefix in reservation.prefix]
     return Reservation(
@@ -198,8 +217,9 @@ def _reservation(reservation: model.Reservation, where: str) -> Reservation:
         link_layer=reservation.link_layer,
         keys=tuple(keys),
         hostname=reservation.hostname,
-        options=reservation.options.encode(),
+        options=reservation.options.encode(definitions),
         exclude=_relative(reservation.exclude),
+        classes=frozenset(reservation.classes),
     )
 
 

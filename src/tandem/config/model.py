@@ -9,11 +9,16 @@ from pydantic import Field, GetJsonSchemaHandler, field_validator, model_validat
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from tandem.config.options import NOT_TO_BE_SUPPLIED, Options, Table
+from tandem.config.classes import ClientClass
+from tandem.config.definitions import OptionDefinition
+from tandem.config.options import NOT_TO_BE_SUPPLIED, Options
+from tandem.config.table import Table
 from tandem.config.values import Address, AddressRange, Duid, Duration, Hex, Hostname, OneOrMore, Prefix, read_address
 
 DAY_S = 86400
 SERVER_PORT = 547
+Classes = Annotated[list[str], OneOrMore]
+"""Names of classes, of which one is enough."""
 
 
 class Server(Table):
@@ -80,6 +85,7 @@ class Pool(Table):
     """A pool of addresses with options of its own."""
 
     range: AddressRange
+    classes: Classes = []
     options: Options = Options()
 
     @model_validator(mode="before")
@@ -99,6 +105,7 @@ class PdPool(Table):
     prefix: Prefix
     delegated_length: int = Field(ge=1, le=127)
     exclude: Prefix | None = None
+    classes: Classes = []
     options: Options = Options()
 
     @model_validator(mode="after")
@@ -119,6 +126,7 @@ class Reservation(Table):
     prefix: Annotated[list[Prefix], OneOrMore] = []
     exclude: Prefix | None = None
     hostname: Hostname | None = None
+    classes: Classes = []
     options: Options = Options()
 
     @model_validator(mode="after")
@@ -137,6 +145,7 @@ class Subnet(Table):
     failover: str | None = None
     server: str | None = None
     rapid_commit: bool | None = None
+    classes: Classes = []
     lifetimes: Lifetimes = Lifetimes()
     options: Options = Options()
     pools: list[Pool] = []
@@ -204,6 +213,8 @@ class File(Table):
     server: dict[str, Server] = Field(min_length=1)
     lifetimes: Lifetimes = Lifetimes()
     options: Options = Options()
+    option_definition: dict[str, OptionDefinition] = {}
+    class_: dict[str, ClientClass] = Field(default={}, alias="class")
     failover: dict[str, Failover] = {}
     subnet: list[Subnet] = []
     log: Log = Log()

@@ -7,8 +7,12 @@ from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv6Address
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, field_validator, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
+from tandem.config.definitions import OptionDefinition
+from tandem.config.table import Table, kebab
 from tandem.config.values import Address, Domain, Duration, Hex, read_address, read_domain
 from tandem.effects.settings import OptionSet
 from tandem.wire.octets import write_option
@@ -41,32 +45,24 @@ NTP_NAME = 3  # RFC 5908 4.3
 MAX_RT = Field(ge=60, le=86400)  # RFC 9915 21.24, 21.25
 
 
-def kebab(name: str) -> str:
-    """Give the file's spelling of a field's name."""
-    return name.replace("_", "-")
-
-
-class Table(BaseModel):
-    """A table of the file: keys with dashes, none unknown."""
-
-    model_config = ConfigDict(extra="forbid", alias_generator=kebab, frozen=True, str_strip_whitespace=True)
-
-
 class NumberedOption(Table):
-    """An option by its number: its content as octets, as a text, or as addresses."""
+    """An option by its number: its content as octets, text or addresses. By a name that the file defines: its value."""
 
     hex: Hex | None = None
     string: str | None = None
     addresses: list[Address] | None = None
+    value: Any = None
 
     @model_validator(mode="after")
     def _exactly_one(self) -> NumberedOption:
-        if sum(each is not None for each in (self.hex, self.string, self.addresses)) != 1:
+        if sum(each is not None for each in (self.hex, self.string, self.addresses, self.value)) != 1:
             raise ValueError("give exactly one of hex, string and addresses")
         return self
 
-    def body(self) -> bytes:
-        """Give the option's content."""
+    def body(self, definition: OptionDefinition | None = None) -> bytes:
+        """Give the option's content. ValueError if its value is not as it is defined."""
+        if self.value is not None and definition is not None:
+            return definition.encode(self.value)
         if self.addresses is not None:
             return b"".join(address.packed for address in self.addresses)
         return self.hex if self.hex is not None else (self.string or "").encode()
@@ -102,6 +98,14 @@ class Options(BaseModel):
     inf_max_rt: Annotated[Duration, MAX_RT] | None = None
     vendor_options: list[VendorSpecific] | None = None
 
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Say that an option which the file defines has its plain value, too."""
+        made = handler.resolve_ref_schema(handler(schema))
+        plain = {"type": ["string", "integer", "boolean", "array"], "description": "the value of an option-definition"}
+        made["additionalProperties"] = {"anyOf": [made["additionalProperties"], plain]}
+        return made
+
     @field_validator("vendor_options")
     @classmethod
     def _each_vendor_once(cls, value: list[VendorSpecific] | None) -> list[VendorSpecific] | None:
@@ -118,20 +122,40 @@ class Options(BaseModel):
         names = {kebab(name) for name in cls.model_fields}
         for key in value.keys() - names:
             if not key.isdecimal():
-                raise ValueError(f"there is no option {key!r}; write its number, or one of {', '.join(sorted(names))}")
+                continue  # it may be defined in the file
+            if isinstance(value[key], dict) and "value" in value[key]:
+                raise ValueError(f"option {key} has no definition; give exactly one of hex, string and addresses")
             if not 0 < int(key) <= 0xFFFF or int(key) in NOT_TO_BE_CONFIGURED:
                 raise ValueError(f"option {key} is not one to configure")
             if int(key) in NAMES:
                 raise ValueError(f"option {int(key)} has a name: {NAMES[int(key)]}")
-        return value
+        return {
+            key: each if key in names or isinstance(each, dict | NumberedOption) else {"value": each}
+            for key, each in value.items()
+        }
 
     @model_validator(mode="after")
     def _fits(self) -> Options:
-        self.encode()
+        self._encode_known()
         return self
 
-    def encode(self) -> OptionSet:
-        """Give the options with their headers, by code."""
+    def numbered(self) -> Mapping[str, NumberedOption]:
+        """Give the options that are written by their number."""
+        return {number: each for number, each in self.__pydantic_extra__.items() if number.isdecimal()}
+
+    def defined(self) -> Mapping[str, NumberedOption]:
+        """Give the options that have a name which only the file can define."""
+        return {name: each for name, each in self.__pydantic_extra__.items() if not name.isdecimal()}
+
+    def encode(self, definitions: Mapping[str, OptionDefinition]) -> OptionSet:
+        """Give the options with their headers, by code. ValueError if one is not as it is defined."""
+        encoded = dict(self._encode_known())
+        for name, option in self.defined().items():
+            definition = definitions[name]
+            encoded[definition.code] = write_option(definition.code, option.body(definition))
+        return encoded
+
+    def _encode_known(self) -> OptionSet:
         encoded = {}
         for name, (option, made_of) in NAMED.items():
             value = getattr(self, name)
@@ -141,7 +165,7 @@ class Options(BaseModel):
             encoded[VendorOptions.code] = write_options(
                 VendorOptions(each.enterprise, tuple(each.suboptions.items())) for each in self.vendor_options
             )
-        for number, numbered in self.__pydantic_extra__.items():
+        for number, numbered in self.numbered().items():
             encoded[int(number)] = write_option(int(number), numbered.body())
         return encoded
 

@@ -9,6 +9,7 @@ from hashlib import sha256
 from typing import Any
 
 from tandem.config import model
+from tandem.config.options import Options
 from tandem.effects.settings import Link, Relationship, Settings, SubnetSettings
 from tandem.lease.pool import Holes
 from tandem.lease.space import Interval, Role, interval_of
@@ -120,7 +121,12 @@ def _summary(file: model.File, name: str, failover: model.Failover) -> dict[str,
     """Give a digest of each part of the file that both partners must have alike, by a path that people know."""
     found: dict[str, Any] = {
         "lifetimes": file.lifetimes.model_dump(mode="json"),
-        "options": {code: value.hex() for code, value in file.options.encode().items()},
+        "options": _hexed(file.options, file),
+        "classes": [
+            {**each.model_dump(mode="json", exclude={"options"}), "options": _hexed(each.options, file), "name": class_}
+            for class_, each in file.class_.items()
+        ],
+        "option-definition": {name: each.model_dump(mode="json") for name, each in file.option_definition.items()},
         "decline-time": file.decline_time,
         "reuse-grace": file.reuse_grace,
         "link-layer-from-duid": file.link_layer_from_duid,
@@ -130,10 +136,14 @@ def _summary(file: model.File, name: str, failover: model.Failover) -> dict[str,
         if subnet.failover == name:
             whole = subnet.model_dump(mode="json", exclude={"interface", "options"})
             where = f"subnet {subnet.prefix}"
-            for part in ("pools", "pd_pools", "lifetimes", "rapid_commit", "reservation", "shared_network"):
+            for part in ("classes", "pools", "pd_pools", "lifetimes", "rapid_commit", "reservation", "shared_network"):
                 found[f"{where} {part.replace('_', '-')}"] = whole[part]
-            found[f"{where} options"] = {code: value.hex() for code, value in subnet.options.encode().items()}
+            found[f"{where} options"] = _hexed(subnet.options, file)
     return {path: sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16] for path, value in found.items()}
+
+
+def _hexed(options: Options, file: model.File) -> dict[int, str]:
+    return {code: value.hex() for code, value in options.encode(file.option_definition).items()}
 
 
 def what_moved(before: Settings, after: Settings) -> list[str]:

@@ -83,6 +83,15 @@ def read_hex(value: Any) -> bytes:
     return octets
 
 
+def read_text_or_hex(value: Any) -> bytes:
+    """Read a text, or `0x0a0b`."""
+    if isinstance(value, bytes):
+        return value
+    if not isinstance(value, str) or not value:
+        raise ValueError(f'{value!r} is neither a text nor octets, such as "0x0a0b"')
+    return read_hex(value[2:]) if value.lower().startswith("0x") else value.encode()
+
+
 def read_duid(value: Any) -> bytes:
     """Read a DUID (RFC 9915 11.1)."""
     duid = read_hex(value)
@@ -131,6 +140,9 @@ Address = Annotated[IPv6Address, BeforeValidator(read_address), _text("an IPv6 a
 Prefix = Annotated[IPv6Network, BeforeValidator(read_prefix), _text("an IPv6 prefix")]
 AddressRange = Annotated[tuple[IPv6Address, IPv6Address], BeforeValidator(read_range), _text("a prefix, or first-last")]
 Hex = Annotated[bytes, BeforeValidator(read_hex), PlainSerializer(bytes.hex), _text("octets in hexadecimal")]
+Octets = Annotated[
+    bytes, BeforeValidator(read_text_or_hex), PlainSerializer(bytes.hex), _text('a text, or octets such as "0x0a0b"')
+]
 Duid = Annotated[bytes, BeforeValidator(read_duid), PlainSerializer(bytes.hex), _text("a DUID in hexadecimal")]
 Domain = Annotated[str, BeforeValidator(read_domain), _text("a domain name")]
 Hostname = Annotated[str, BeforeValidator(read_hostname), _text("a host's name")]

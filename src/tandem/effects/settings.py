@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tandem.effects.conditions import Condition
 from tandem.lease.promise import Lifetimes
 from tandem.lease.space import Interval, Range, Role
 from tandem.wire.received import ADDRESS_LENGTH
@@ -18,13 +19,29 @@ OptionSet = Mapping[int, bytes]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class ClientClass:
+    """Clients that have something in common, and options for all of them. With `drop` they get no answer."""
+
+    where: str
+    name: str
+    condition: Condition | None
+    """None if only reservations put clients there."""
+    options: OptionSet
+    drop: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class PoolSettings:
-    """Leases for whoever asks. `exclude` is a prefix within each delegated one, relative to it (RFC 6603)."""
+    """Leases for whoever asks. `exclude` is a prefix within each delegated one, relative to it (RFC 6603).
+
+    With `classes`, only members of one of them are given any.
+    """
 
     where: str
     range: Range
     options: OptionSet
     exclude: tuple[int, int] | None = None
+    classes: frozenset[str] = frozenset()
 
     @property
     def is_of_prefixes(self) -> bool:
@@ -43,11 +60,13 @@ class Reservation:
     hostname: str | None
     options: OptionSet
     exclude: tuple[int, int] | None = None
+    classes: frozenset[str] = frozenset()
+    """The classes that it puts the client into."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SubnetSettings:
-    """A subnet with its pools; `options` are the global ones overlaid with its own."""
+    """A subnet with its pools. With `classes`, only members of one of them are served from it."""
 
     where: str
     name: str
@@ -59,6 +78,7 @@ class SubnetSettings:
     rapid_commit: bool
     pools: tuple[PoolSettings, ...]
     reservations: tuple[Reservation, ...]
+    classes: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,7 +121,7 @@ class Settings:
     links: tuple[Link, ...]
     preference: int
     options: OptionSet
-    """What an Information-request gets on a link with no subnet of its own."""
+    """What clients are told everywhere."""
     decline_time_s: int
     reuse_grace_s: int
     relationships: tuple[Relationship, ...] = ()
@@ -109,5 +129,7 @@ class Settings:
     """Options that a relay may supply (RFC 6422)."""
     link_layer_from_duid: bool = False
     """Whether a client whose link-layer address no relay says is taken to have the one inside its DUID."""
+    classes: tuple[ClientClass, ...] = ()
+    """In the order of the file; the first that has an option goes."""
     digest: str = field(default="", compare=False)
     """Tells whether two servers run the same file."""

@@ -130,5 +130,6 @@ SHOWN: dict[str, Callable[[dict[str, Any], Any], None]] = {
     "decisions": _show_decisions,
     "given_up": _show_given_up,
     "relays": _show_relays,
+    "classes": _under("classes", lambda names: ",".join(sorted(names))),
 }
 """How values of these names are shown. All others are shown as what they are."""

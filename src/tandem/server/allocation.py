@@ -59,7 +59,7 @@ class Allocator:
             lease = self._table.get(key)
             is_reserved = client.reservation is not None and key in client.reservation.keys
             is_its = is_reserved if lease is None else (lease.duid, lease.iaid) == (client.duid, ia.iaid)
-            is_open = is_reserved or self._open_home(client.place, key) is not None
+            is_open = is_reserved or self._open_home(client, key) is not None
             if is_its and is_open and self.is_free(client, ia, key, taken):
                 return True
         return False
@@ -70,12 +70,12 @@ class Allocator:
         The partner gives none of them to another client before this server has acknowledged that it is over with
         this one; of that nothing is on record here.
         """
-        share, place = client.rules.share, client.place
-        if share is None or place is None or client.rules.serve is not Serve.ALL:
+        share = client.rules.share
+        if share is None or client.place is None or client.rules.serve is not Serve.ALL:
             return []
         found: list[Choice] = []
         for key in ia.asked[: self._room(client, taken)]:
-            lease, home = self._table.get(key), self._open_home(place, key)
+            lease, home = self._table.get(key), self._open_home(client, key)
             is_free = lease is not None and lease.status in (BindingStatus.FREE, BindingStatus.FREE_BACKUP)
             is_unknown = lease is None or (is_free and lease.duid != client.duid)
             is_partners = is_unknown and share.may_be_partners(key, lease) and not share.is_withheld(key)
@@ -101,7 +101,7 @@ class Allocator:
                 return reserved
         held = [] if self._wants_other_length(client, ia, place) else self._usable(client, ia, place)
         room = self._room(client, taken)
-        offered = self._offered(client, ia, place, taken)[:room]
+        offered = self._offered(client, ia, taken)[:room]
         if offered or held:
             return offered or held
         if not room:
@@ -113,7 +113,7 @@ class Allocator:
         if client.reservation is not None and lease.key in client.reservation.keys:
             return True
         pool = self._table.pool_of(lease.key)
-        return home.pool is not None and pool is not None and pool.holds(lease.key)
+        return home.pool is not None and home.admits(client.classes) and pool is not None and pool.holds(lease.key)
 
     def is_free(self, client: Client, ia: Ia, key: int, taken: Collection[int]) -> bool:
         """Say whether an identity association may be given a lease that it does not hold."""
@@ -177,21 +177,22 @@ class Allocator:
             if (home := place.home_of(lease.key)) and self.may_extend(client, lease, home)
         ]
 
-    def _offered(self, client: Client, ia: Ia, place: Place, taken: Collection[int]) -> list[Choice]:
+    def _offered(self, client: Client, ia: Ia, taken: Collection[int]) -> list[Choice]:
         return [
             Choice(key, home, "offered to the client before")
             for key in ia.asked
             if self._offers.holder(key, client.now.mono) == client.duid
-            and (home := self._open_home(place, key))
+            and (home := self._open_home(client, key))
             and self.is_free(client, ia, key, taken)
         ]
 
     def _new(self, client: Client, ia: Ia, place: Place, taken: Collection[int]) -> list[Choice] | Refusal:
         seed = self._secret + ia.code.to_bytes(2, "big") + ia.iaid.to_bytes(4, "big") + client.duid
-        homes = _by_hint(place.homes(ia.code == IaPd.code), _length_hint(ia))
+        on_link = place.homes(ia.code == IaPd.code)
+        homes = _by_hint([home for home in on_link if home.admits(client.classes)], _length_hint(ia))
         for role in _shares(client):
             for key, reason in self._wished(client, ia):
-                home_of_key = self._open_home(place, key)
+                home_of_key = self._open_home(client, key)
                 if home_of_key and self._may_be_wished(client, key, role) and self.is_free(client, ia, key, taken):
                     return [Choice(key, home_of_key, reason)]
             for home in homes:
@@ -206,7 +207,9 @@ class Allocator:
                 )
                 if chosen is not None:
                     return [Choice(chosen, home, f"free in {home.pool.where}")]
-        return Refusal("all pools are used up" if homes else "no pool on this link")
+        if homes:
+            return Refusal("all pools are used up")
+        return Refusal("no pool on this link is for its classes" if on_link else "no pool on this link")
 
     def _may_be_wished(self, client: Client, key: int, role: Role | None) -> bool:
         """Say whether a lease may be given while the share of that role is given from: the partner's comes last."""
@@ -228,11 +231,13 @@ class Allocator:
         for key in ia.asked:
             yield key, "asked for by the client"
 
-    def _open_home(self, place: Place, key: int) -> Home | None:
-        """Give the lease's home if it lies in a pool that anybody may be given leases from."""
-        home = place.home_of(key)
+    def _open_home(self, client: Client, key: int) -> Home | None:
+        """Give the lease's home if it lies in a pool that the client may be given leases from."""
+        home = client.place.home_of(key) if client.place is not None else None
         pool = self._table.pool_of(key)
-        return home if home and home.pool and pool and pool.holds(key) else None
+        if home is None or home.pool is None or pool is None or not pool.holds(key):
+            return None
+        return home if home.admits(client.classes) else None
 
     def _wants_other_length(self, client: Client, ia: Ia, place: Place | None) -> bool:
         """Say whether only a prefix length is asked for, one that we have and the client does not (RFC 8168 3.2)."""
@@ -241,7 +246,8 @@ class Allocator:
             return False
         if any(lease.length == hint for lease in client.held(ia)):
             return False
-        return any(home.pool and home.pool.range.length == hint for home in place.homes(is_prefix=True))
+        homes = place.homes(is_prefix=True)
+        return any(home.pool and home.pool.range.length == hint and home.admits(client.classes) for home in homes)
 
 
 def _shares(client: Client) -> tuple[Role | None, ...]:

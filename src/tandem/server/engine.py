@@ -14,6 +14,7 @@ from tandem.lease.lease import TIMED, BindingStatus, Lease, end_of, key_of
 from tandem.lease.table import LeaseTable
 from tandem.server.allocation import Allocator
 from tandem.server.bindings import Decision, Told, assign, extend, off_link_addresses, rebind, renewal_times
+from tandem.server.classes import Classes
 from tandem.server.client import Client, identify
 from tandem.server.offers import Offers
 from tandem.server.places import Home, Places
@@ -70,6 +71,7 @@ class Engine:
         """Serve by these settings from now on."""
         self.settings = settings
         self.policy = Policy(settings)
+        self.classes = Classes(settings)
         self._preference = write_option(Preference.code, bytes((settings.preference,))) if settings.preference else b""
         self.use_interfaces(self._interfaces)
 
@@ -106,7 +108,11 @@ class Engine:
         if reason is not None:
             effects.note("dropped", "debug", reason=reason, peer=datagram.peer, type=message.type)
             return
-        client = identify(now, message, relays, place, self.table.of_client(message.client_id), permitted)
+        leases = self.table.of_client(message.client_id)
+        client = identify(now, message, relays, place, leases, permitted, self.classes)
+        if client.classes and self.classes.is_dropped(client.classes):
+            effects.note("dropped", "debug", reason="class", peer=datagram.peer, type=message.type)
+            return
         committed = len(effects.commit)
         answered = self._exchanges[message.type](client, effects)
         if answered is None:
@@ -294,6 +300,8 @@ class Engine:
             values["link"] = client.place.name
         if client.relays:
             values["relays"] = client.relays
+        if client.classes:
+            values["classes"] = client.classes
         if decisions:
             values["decisions"] = decisions
         if status:

@@ -37,11 +37,13 @@ def explain(
 def _steps(engine: Engine, now: Moment, duid: bytes, leases: list[Lease], place: Place, rules: Rules) -> Iterator[str]:
     message = ClientMessage(b"", MessageType.SOLICIT, b"\0\0\0", [])
     message.client_id = duid
-    client = identify(now, message, [], place, leases, rules)
+    client = identify(now, message, [], place, leases, rules, engine.classes)
     if client.reservation:
         yield f"It is named by the reservation {client.reservation.where}."
     else:
         yield "No reservation on this link names it."
+    if client.classes:
+        yield f"By its DUID and reservation alone it is in {', '.join(sorted(client.classes))}."
     if rules.serve is not Serve.ALL:
         yield f"Answered here: {rules.serve.value} ({rules.reason})."
     taken: set[int] = set()

@@ -23,14 +23,18 @@ class Home(NamedTuple):
     subnet: SubnetSettings
     pool: PoolSettings | None
 
+    def admits(self, classes: frozenset[str]) -> bool:
+        """Say whether members of these classes may be given leases here."""
+        if self.subnet.classes and self.subnet.classes.isdisjoint(classes):
+            return False
+        return self.pool is None or not self.pool.classes or not self.pool.classes.isdisjoint(classes)
+
 
 class Place:
     """A link, with its pools, subnets and reservations indexed."""
 
-    def __init__(self, link: Link, link_layer_from_duid: bool) -> None:
+    def __init__(self, link: Link) -> None:
         self.name = link.name
-        self.link_layer_from_duid = link_layer_from_duid
-        """Whether a DUID may be asked for a link-layer address."""
         self.relationship = link.relationship
         self.subnets = link.subnets
         pools = sorted(
@@ -98,7 +102,7 @@ class Places:
     """All links of a server, found by network interface and by link-address."""
 
     def __init__(self, settings: Settings, interfaces: Mapping[int, tuple[str, tuple[int, ...]]]) -> None:
-        self._places = [Place(link, settings.link_layer_from_duid) for link in settings.links]
+        self._places = [Place(link) for link in settings.links]
         self._subnets = sorted(
             ((subnet.first, subnet.last, place) for place in self._places for subnet in place.subnets),
             key=lambda each: each[0],

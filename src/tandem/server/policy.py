@@ -29,7 +29,7 @@ FQDN_SERVER: Final = 0x01  # RFC 4704 4.1, the S bit
 FQDN_SERVER_OVERRIDES: Final = 0x02  # the O bit
 FQDN_NO_UPDATE: Final = 0x04  # the N bit
 
-Combination = tuple[SubnetSettings | None, PoolSettings | None, Reservation | None, bytes, bool]
+Combination = tuple[SubnetSettings | None, PoolSettings | None, Reservation | None, frozenset[str], bytes, bool]
 
 
 class Policy:
@@ -41,12 +41,13 @@ class Policy:
 
     def options_for(self, client: Client, home: Home | None) -> bytes:
         """Give the encoded options that the client asked for (RFC 9915 18.3, 21.7). `home` is its first lease's."""
-        subnet = home.subnet if home else client.place.subnets[0] if client.place else None
+        subnet = home.subnet if home else _first_subnet(client)
         is_information = client.message.type == MessageType.INFORMATION_REQUEST
         combination = (
             subnet,
             home.pool if home else None,
             client.reservation,
+            client.classes,
             client.message.requested,
             is_information,
         )
@@ -68,12 +69,11 @@ class Policy:
         return b"".join(effective[code] for code in codes if code in effective)
 
     def _effective(self, combination: Combination) -> OptionSet:
-        subnet, pool, reservation, _, _ = combination
-        return {
-            **(subnet.options if subnet else self._settings.options),
-            **(pool.options if pool else {}),
-            **(reservation.options if reservation else {}),
-        }
+        subnet, pool, reservation, classes, _, _ = combination
+        scopes = [self._settings.options]
+        scopes += [each.options for each in reversed(self._settings.classes) if each.name in classes]
+        scopes += [scope.options for scope in (subnet, pool, reservation) if scope is not None]
+        return {code: encoded for options in scopes for code, encoded in options.items()}
 
     def _supplied_by_relays(self, client: Client, effective: OptionSet) -> bytes:
         """Give what relays supply and we have no value for; the innermost relay goes first (RFC 6422 section 6)."""
@@ -87,6 +87,13 @@ class Policy:
                         if inner in wanted and inner not in effective:
                             found.setdefault(inner, data[body - 4 : body_end])
         return b"".join(found.values())
+
+
+def _first_subnet(client: Client) -> SubnetSettings | None:
+    """Give the subnet of a client that gets no lease: the first on its link that is for it."""
+    if client.place is None:
+        return None
+    return next((each for each in client.place.subnets if Home(each, None).admits(client.classes)), None)
 
 
 def _index_if_whole(data: bytes, start: int, end: int) -> Index:
