@@ -9,7 +9,7 @@ utc +30s                          step the wall clock alone
 c1 solicit na=1 pd=2@::/60        a message from client c1; @ names leases, separated by commas
     server=ours|other|none  oro=23,24  rapid  unicast  no-client-id  fqdn=NAME  hw=02:00:...
     vendor=ENTERPRISE:TEXT  user=TEXT  opt=CODE:OCTETS
-    link=ADDRESS (through a relay there; several, innermost first, separated by >)  rsoo=65:0102  remote=TEXT
+    link=ADDRESS (through a relay there; several, innermost first, separated by >)  rsoo=65:0102  remote=TEXT  port-name=TEXT
 lease ADDRESS                     what the table holds
 """
 
@@ -187,7 +187,7 @@ def _options(given: dict[str, str]) -> Iterator[Option]:
 
 
 def _relayed(data: bytes, hops: int, link: str, given: dict[str, str]) -> bytes:
-    options: list[Option] = [InterfaceId(b"port%d" % hops)]
+    options: list[Option] = [InterfaceId(given.get("port-name", f"port{hops}").encode())]
     if "hw" in given and hops == 0:
         options.append(ClientLinkLayer(1, bytes.fromhex(given["hw"].replace(":", ""))))
     if "rsoo" in given:

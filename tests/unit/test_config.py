@@ -150,3 +150,20 @@ def test_several_servers(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there() -> None:
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
         load(Path("/nowhere/tandem.toml"), None)
+
+
+def test_what_relays_say_leads_to_one_link() -> None:
+    second = '\n[[subnet]]\nprefix = "2001:db8:7::/64"\nrelay = "2001:db8:f::1"\ninterface-id = "x"\n'
+    parse(GOOD + second)
+    parse(
+        GOOD
+        + second
+        + second.replace("db8:7", "db8:8")
+        .replace("[[subnet]]", "[[subnet]]\nshared-network='s'")
+        .replace("2001:db8:f::1", "2001:db8:f::2")
+        .replace('"x"', '"y"')
+    )
+    found = problems(GOOD + second + second.replace("db8:7", "db8:8"))
+    assert [problem.split(", ", 1)[1] for problem in found] == [
+        f"subnet[3].{key}: subnet[2] has it too, and is on another link." for key in ("relay", "interface-id")
+    ]

@@ -27,6 +27,7 @@ def contradictions(file: File) -> Iterator[Problem]:
     yield from _classes(file)
     yield from _options(file)
     yield from _shared_links(file)
+    yield from _ways_to_links(file)
     yield from _lifetimes(file)
     yield from _overlaps(
         [(("subnet", n, "prefix"), (each.prefix[0], each.prefix[-1])) for n, each in enumerate(file.subnet)]
@@ -169,6 +170,19 @@ def _shared_links(file: File) -> Iterator[Problem]:
         if file.subnet[first].failover != subnet.failover:
             text = f"{show_location(('subnet', first))} is on the same link; both need the same failover, or none"
             yield Problem(("subnet", number), text)
+
+
+def _ways_to_links(file: File) -> Iterator[Problem]:
+    """What relays say leads to one link only."""
+    ways: dict[tuple[str, object], tuple[int | str, int]] = {}
+    for number, subnet in enumerate(file.subnet):
+        link = subnet.shared_network or subnet.interface or number
+        for key, values in (("relay", subnet.relay), ("interface-id", subnet.interface_id)):
+            for value in values:
+                other, first = ways.setdefault((key, value), (link, number))
+                if other != link:
+                    text = f"{show_location(('subnet', first))} has it too, and is on another link"
+                    yield Problem(("subnet", number, key), text)
 
 
 def effective_lifetimes(file: File, subnet: Subnet) -> tuple[int, int, int | None, int | None]:

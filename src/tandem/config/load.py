@@ -173,6 +173,8 @@ def _subnet(file: model.File, number: int, local_names: dict[str, str]) -> Subne
             for item, each in enumerate(subnet.reservation, 1)
         ),
         classes=frozenset(subnet.classes),
+        relays=tuple(map(int, subnet.relay)),
+        interface_ids=tuple(subnet.interface_id),
     )
 
 

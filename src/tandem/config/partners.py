@@ -136,7 +136,7 @@ def _summary(file: model.File, name: str, failover: model.Failover) -> dict[str,
         if subnet.failover == name:
             whole = subnet.model_dump(mode="json", exclude={"interface", "options"})
             where = f"subnet {subnet.prefix}"
-            for part in ("classes", "pools", "pd_pools", "lifetimes", "rapid_commit", "reservation", "shared_network"):
+            for part in ("classes", "relay", "interface_id", "pools", "pd_pools", "lifetimes", "rapid_commit", "reservation", "shared_network"):
                 found[f"{where} {part.replace('_', '-')}"] = whole[part]
             found[f"{where} options"] = _hexed(subnet.options, file)
     return {path: sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16] for path, value in found.items()}

@@ -79,6 +79,10 @@ class SubnetSettings:
     pools: tuple[PoolSettings, ...]
     reservations: tuple[Reservation, ...]
     classes: frozenset[str] = frozenset()
+    relays: tuple[int, ...] = ()
+    """Link-addresses outside of the subnet whose clients are on its link."""
+    interface_ids: tuple[bytes, ...] = ()
+    """What relays call the interfaces that lead to its link."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

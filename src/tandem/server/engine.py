@@ -90,7 +90,7 @@ class Engine:
             return
         try:
             relays, start, end = unwrap(data)
-            place = self.places.locate(relays, datagram.interface)
+            place = self.places.locate(data, relays, datagram.interface)
             permitted = rules[place.relationship if place is not None else None]
             if permitted.serve is Serve.ADDRESSED_TO_ME and self._server_id not in data:
                 # It cannot be addressed to this server. In step with a partner, that is most of what a secondary hears.

@@ -1,7 +1,8 @@
 """Where a client is, and what there is for it: the configuration, indexed for the packet path.
 
 RFC 9915 13.1: the link is the interface's for a client that is heard directly, else the innermost useful
-link-address's. A link-address that is unspecified or link-local names no link.
+link-address's. A link-address that is unspecified or link-local names no link. Before both go a relay's interface
+identifiers that the file names.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from tandem.effects.settings import Link, PoolSettings, Reservation, Settings, SubnetSettings
-from tandem.wire.received import ADDRESS_LENGTH, Relay
+from tandem.wire.options import InterfaceId
+from tandem.wire.received import ADDRESS_LENGTH, Relay, body_of
 
 LINK_LOCAL: Final = 0xFE80 >> 6
 LINK_LOCAL_SHIFT: Final = ADDRESS_LENGTH - 10
@@ -108,6 +110,9 @@ class Places:
             key=lambda each: each[0],
         )
         self._subnet_firsts = [first for first, _, _ in self._subnets]
+        subnets = [(subnet, place) for place in self._places for subnet in place.subnets]
+        self._by_relay = {address: place for subnet, place in subnets for address in subnet.relays}
+        self._by_interface_id = {each: place for subnet, place in subnets for each in subnet.interface_ids}
         self._by_interface = {
             index: place
             for index, (name, addresses) in interfaces.items()
@@ -117,12 +122,19 @@ class Places:
     def __iter__(self) -> Iterator[Place]:
         return iter(self._places)
 
-    def locate(self, relays: list[Relay], interface: int) -> Place | None:
-        """Say where a client is that was heard through these relays, outermost first, on that interface."""
+    def locate(self, data: bytes, relays: list[Relay], interface: int) -> Place | None:
+        """Say where a client is that was heard through these relays, outermost first, on that interface.
+
+        `data` is the datagram that the relays' options are indexed in.
+        """
+        for relay in reversed(relays) if self._by_interface_id else ():
+            place = self._by_interface_id.get(body_of(data, relay.options, InterfaceId.code) or b"")
+            if place is not None:
+                return place
         for relay in reversed(relays):
             address = int.from_bytes(relay.link_address, "big")
             if address and address >> LINK_LOCAL_SHIFT != LINK_LOCAL:
-                return self._of_address(address)
+                return self._by_relay.get(address) or self._of_address(address)
         return self._by_interface.get(interface)
 
     def _of_interface(self, name: str, addresses: tuple[int, ...]) -> Place | None:
