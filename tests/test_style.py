@@ -10,7 +10,17 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "tandem"
-LAYERS = ("wire", "lease", "effects", "server failover ddns", "node", "stores config", "runtime sim", "admin")
+LAYERS = (
+    "wire",
+    "lease",
+    "effects",
+    "server failover ddns",
+    "node",
+    "stores config",
+    "runtime sim",
+    "imports",
+    "admin",
+)
 RANK = {name: number for number, row in enumerate(LAYERS) for name in row.split()}
 PURE = frozenset(name for row in LAYERS[:5] for name in row.split())
 IMPURE = {"asyncio", "datetime", "io", "logging", "multiprocessing", "os", "pathlib", "random", "secrets", "select"}

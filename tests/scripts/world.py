@@ -9,7 +9,8 @@ utc +30s                          step the wall clock alone
 c1 solicit na=1 pd=2@::/60        a message from client c1; @ names leases, separated by commas
     server=ours|other|none  oro=23,24  rapid  unicast  no-client-id  fqdn=NAME  hw=02:00:...
     vendor=ENTERPRISE:TEXT  user=TEXT  opt=CODE:OCTETS
-    link=ADDRESS (through a relay there; several, innermost first, separated by >)  rsoo=65:0102  remote=TEXT  port-name=TEXT
+    link=ADDRESS (through a relay there; several, innermost first, separated by >)  rsoo=65:0102
+    remote=TEXT  port-name=TEXT (of the innermost relay, and of all)
 lease ADDRESS                     what the table holds
 """
 

@@ -15,7 +15,7 @@ from typing import NoReturn
 
 import pytest
 
-# Where Debian has each program. `packages.txt`, which CI installs, lists all of these packages but Kea's.
+# Where Debian has each program. `packages.txt`, which CI installs, lists all of these packages.
 PACKAGES = {
     "chromedriver": "chromium-driver",
     "dhclient": "isc-dhcp-client",
@@ -23,6 +23,7 @@ PACKAGES = {
     "systemd-analyze": "systemd",
     "dhcp6c": "wide-dhcpv6-client",
     "dhcpcd": "dhcpcd-base",
+    "dhcpd": "isc-dhcp-server",
     "dhcrelay": "isc-dhcp-relay",
     "dibbler-client": "dibbler-client",
     "dnsmasq": "dnsmasq-base",

@@ -64,11 +64,11 @@ def holds(condition: Condition, question: Message | Relayed = FAR, from_duid: bo
     settings = Settings("a", (), (), 0, {}, 0, 0, link_layer_from_duid=from_duid, classes=classes)
     data = question.write()
     relays, start, end = unwrap(data)
-    return Classes(settings).of(read_client_message(data, start, end), relays, None) == {"x"}
+    return Classes(settings).of(read_client_message(data, start, end), relays, None, "ens3") == {"x"}
 
 
 def when(text: dict[str, Any]) -> Condition:
-    return When.model_validate(text).condition()
+    return When.model_validate(text).condition({"lan": "ens3", "wan": "ens4"})
 
 
 @pytest.mark.parametrize(
@@ -123,6 +123,8 @@ def when(text: dict[str, Any]) -> Condition:
         ({"user-class": "lab", "reserved": True}, False),
         ({"not": {"user-class": "lab"}}, False),
         ({"class": "y"}, False),
+        ({"interface": "lan"}, True),
+        ({"interface": ["wan", "dmz"]}, False),
     ],
 )
 def test_each_condition(text: dict[str, Any], expected: bool) -> None:
@@ -195,6 +197,7 @@ pools = [{ range = "2001:db8:1::10-2001:db8:1::1f", classes = ["second"] }]
         ('"x"', '"0xzz"', "'zz' is not a list of octets"),
         ('"x"', '""', "is neither a text nor octets"),
         ("user-class", "user-classes", "line 8, class.first.when.user-classes: there is no such key."),
+        ('user-class = "x"', 'interface = "eth7"', "class.first.when: no server lists 'eth7' in its interfaces."),
         ('user-class = "x"', 'message = "reply"', "'reply' is no message of clients; there are solicit"),
         ('[1, "red"]', '["red"]', "line 9, class.first.options.colour: 2 values are needed, and not 1."),
         ('[1, "red"]', '[256, "red"]', "256 is not of type uint8."),

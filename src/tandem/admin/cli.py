@@ -12,9 +12,9 @@ import typer
 from rich.console import Console
 
 from tandem import __version__, is_compiled
-from tandem.admin import failover, leases, pki, token
+from tandem.admin import failover, importing, leases, pki, token
 from tandem.admin.amiss import amiss
-from tandem.admin.client import CommandFailed
+from tandem.admin.client import CommandFailed, ControlClient
 from tandem.admin.show import print_explanation, print_settings, print_status
 from tandem.admin.target import DEFAULT_STATE_DIR, AsJson, Socket, StateDir, connect
 
@@ -31,6 +31,7 @@ app = typer.Typer(
 )
 app.add_typer(leases.app, name="lease")
 app.add_typer(failover.app, name="failover")
+app.add_typer(importing.app, name="import")
 app.add_typer(pki.app, name="pki")
 app.add_typer(token.app, name="token")
 
@@ -136,25 +137,56 @@ def status(
         time.sleep(1)
 
 
-@app.command(epilog="Examples: tandem explain --duid 00:03:00:01:02:00:5e:10:00:01; tandem explain --lease 2001:db8::1")
+@app.command(
+    epilog="Examples: tandem explain --duid 00:03:00:01:02:00:5e:10:00:01; tandem explain --lease 2001:db8::1; "
+    "tandem explain --pcap asked.pcap --interface eth0"
+)
 def explain(
     duid: Annotated[str | None, typer.Option(metavar="DUID", help="A client.")] = None,
     lease: Annotated[str | None, typer.Option(metavar="LEASE", help="An address or a prefix.")] = None,
     link: Annotated[str | None, typer.Option(metavar="LINK", help="Only this link, by its name in `status`.")] = None,
+    pcap: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Messages that tcpdump captured, as if now.")
+    ] = None,
+    packet: Annotated[int | None, typer.Option(metavar="N", help="Of the capture, only this packet.")] = None,
+    interface: Annotated[str | None, typer.Option(metavar="NAME", help="Where the capture was heard.")] = None,
     state_dir: StateDir = DEFAULT_STATE_DIR,
     socket: Socket = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say why a client gets what it gets, or where a lease belongs and who has it."""
-    if (duid is None) == (lease is None):
-        typer.echo("Give either --duid or --lease.", err=True)
+    """Say why a client gets what it gets, where a lease belongs and who has it, or how a message would be answered."""
+    if sum(each is not None for each in (duid, lease, pcap)) != 1:
+        typer.echo("Give one of --duid, --lease and --pcap.", err=True)
         raise typer.Exit(2)
     with connect(state_dir, socket) as server:
+        if pcap is not None:
+            _explain_capture(server, pcap, packet, interface, as_json)
+            return
         found = server.ask("explain", duid=duid, lease=lease, link=link)
     if as_json:
         typer.echo(json.dumps(found))
     else:
         print_explanation(found)
+
+
+def _explain_capture(
+    server: ControlClient, path: Path, number: int | None, interface: str | None, as_json: bool
+) -> None:
+    """Say of each message of a capture, or of one of them, how it would be answered."""
+    from tandem.admin.capture import read_capture
+
+    found = 0
+    for each in read_capture(path):
+        if number in (None, each.number):
+            found += 1
+            answer = server.ask("explain", packet=each.data.hex(), interface=interface)
+            if as_json:
+                typer.echo(json.dumps({"packet": each.number, "peer": each.peer, **answer}))
+            else:
+                typer.echo(f"{'' if found == 1 else chr(10)}Packet {each.number}, from {each.peer}:")
+                print_explanation(answer)
+    if not found:
+        fail(f"{path} has no such message to servers.")
 
 
 @app.command(epilog="Example: tandem demo")

@@ -79,12 +79,17 @@ def _references(file: File) -> Iterator[Problem]:
 def _classes(file: File) -> Iterator[Problem]:
     """Classes are known, and one that another depends on stands before it."""
     before: set[str] = set()
+    served = {name for server in file.server.values() for name in server.interfaces}
     for name, each in file.class_.items():
         at: Location = ("class", name)
-        for other in each.when.classes() if each.when is not None else ():
-            if other not in before:
+        for condition in each.when.whole() if each.when is not None else ():
+            other = condition.class_
+            if other is not None and other not in before:
                 text = f"[class.{other}] has to stand before it" if other in file.class_ else f"there is no {other!r}"
                 yield Problem((*at, "when"), text)
+            for interface in condition.interface or ():
+                if interface not in served:
+                    yield Problem((*at, "when"), f"no server lists {interface!r} in its interfaces")
         before.add(name)
     for number, subnet in enumerate(file.subnet):
         where: Location = ("subnet", number)

@@ -134,6 +134,7 @@ class When(Table):
     peer_address: Annotated[list[Prefix], OneOrMore] | None = None
     relay: int = Field(default=ANY_RELAY, ge=-32, le=32)
     message: Annotated[list[str], OneOrMore] | None = None
+    interface: Annotated[list[str], OneOrMore] | None = None
 
     @field_validator("message")
     @classmethod
@@ -146,25 +147,26 @@ class When(Table):
             raise ValueError("it is empty; say what is to hold, or all = [] for what always does")
         return self
 
-    def condition(self) -> Condition:
-        """Give the condition as the server tests it."""
-        parts = tuple(self._parts())
+    def condition(self, local_names: Mapping[str, str]) -> Condition:
+        """Give the condition as the server tests it; `local_names` are those that this machine has for interfaces."""
+        parts = tuple(self._parts(local_names))
         return parts[0] if len(parts) == 1 else conditions.Every(parts)
 
-    def classes(self) -> Iterator[str]:
-        """Name the classes that it speaks of."""
-        if self.class_ is not None:
-            yield self.class_
+    def whole(self) -> Iterator[When]:
+        """Give the condition, and all those inside of it."""
+        yield self
         for each in (*(self.every or ()), *(self.either or ()), *((self.negated,) if self.negated else ())):
-            yield from each.classes()
+            yield from each.whole()
 
-    def _parts(self) -> Iterator[Condition]:
+    def _parts(self, local_names: Mapping[str, str]) -> Iterator[Condition]:
         if self.every is not None:
-            yield conditions.Every(tuple(each.condition() for each in self.every))
+            yield conditions.Every(tuple(each.condition(local_names) for each in self.every))
         if self.either is not None:
-            yield conditions.Either(tuple(each.condition() for each in self.either))
+            yield conditions.Either(tuple(each.condition(local_names) for each in self.either))
         if self.negated is not None:
-            yield conditions.Not(self.negated.condition())
+            yield conditions.Not(self.negated.condition(local_names))
+        if self.interface is not None:
+            yield conditions.HeardOn(frozenset(local_names.get(each, "") for each in self.interface))
         if self.class_ is not None:
             yield conditions.InClass(self.class_)
         if self.reserved is not None:

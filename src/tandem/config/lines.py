@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from tandem.config.problems import Location
+from tandem.config.problems import Location, show_location
 
 HEADER = re.compile(r"\s*(\[\[?)\s*(.+?)\s*\]\]?\s*(?:#.*)?$")
 KEY = re.compile(r"""\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*'))*)\s*=(.*)$""")
@@ -46,6 +46,10 @@ class Lines:
             if line is not None:
                 return line
         return None
+
+    def by_name(self) -> dict[str, int]:
+        """Give the lines of all tables, and of keys that hold lists, by their locations as people write them."""
+        return {show_location(location): line for location, line in self._lines.items()}
 
     def _enter(self, names: Location, is_item: bool) -> Location:
         """Give the location of a table's header, with the number of the array item that each part stands for."""

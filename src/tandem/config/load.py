@@ -142,14 +142,15 @@ def _settings(file: model.File, name: str, text: str) -> Settings:
         relationships=tuple(relationships(file, name, links)),
         relay_supplied=frozenset(file.relay_supplied_options),
         link_layer_from_duid=file.link_layer_from_duid,
-        classes=tuple(_class(file, each) for each in file.class_),
+        classes=tuple(_class(file, each, local_names) for each in file.class_),
+        lines=Lines(text).by_name(),
         digest=sha256(text.encode()).hexdigest(),
     )
 
 
-def _class(file: model.File, name: str) -> ClientClass:
+def _class(file: model.File, name: str, local_names: Mapping[str, str]) -> ClientClass:
     described = file.class_[name]
-    condition = described.when.condition() if described.when is not None else None
+    condition = described.when.condition(local_names) if described.when is not None else None
     options = described.options.encode(file.option_definition)
     return ClientClass(show_location(("class", name)), name, condition, options, described.drop)
 

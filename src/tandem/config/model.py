@@ -13,7 +13,18 @@ from tandem.config.classes import ClientClass
 from tandem.config.definitions import OptionDefinition
 from tandem.config.options import NOT_TO_BE_SUPPLIED, Options
 from tandem.config.table import Table
-from tandem.config.values import Address, AddressRange, Duid, Duration, Hex, Hostname, Octets, OneOrMore, Prefix, read_address
+from tandem.config.values import (
+    Address,
+    AddressRange,
+    Duid,
+    Duration,
+    Hex,
+    Hostname,
+    Octets,
+    OneOrMore,
+    Prefix,
+    read_address,
+)
 
 DAY_S = 86400
 SERVER_PORT = 547

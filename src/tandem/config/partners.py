@@ -101,14 +101,14 @@ def relationships(file: model.File, server: str, links: Iterable[Link]) -> Itera
             start_alone=failover.start_alone,
             secondary_share_percent=failover.secondary_share,
             fixed_pd_length=True,  # a pool of the file has one delegated-length
-            territories=tuple(_territories(subnets)),
+            territories=tuple(territories(subnets)),
             pools=tuple(pool.range for subnet in subnets for pool in subnet.pools),
             summary=_summary(file, name, failover),
         )
 
 
-def _territories(subnets: Iterable[SubnetSettings]) -> Iterator[Interval]:
-    """Give all space that the subnets give leases from, overlaps put together."""
+def territories(subnets: Iterable[SubnetSettings]) -> Iterator[Interval]:
+    """Give all space that the subnets give leases from, lowest first, overlaps put together."""
     spaces: list[Interval] = []
     for subnet in subnets:
         spaces.append((subnet.first, subnet.last))
@@ -136,7 +136,17 @@ def _summary(file: model.File, name: str, failover: model.Failover) -> dict[str,
         if subnet.failover == name:
             whole = subnet.model_dump(mode="json", exclude={"interface", "options"})
             where = f"subnet {subnet.prefix}"
-            for part in ("classes", "relay", "interface_id", "pools", "pd_pools", "lifetimes", "rapid_commit", "reservation", "shared_network"):
+            for part in (
+                "classes",
+                "relay",
+                "interface_id",
+                "pools",
+                "pd_pools",
+                "lifetimes",
+                "rapid_commit",
+                "reservation",
+                "shared_network",
+            ):
                 found[f"{where} {part.replace('_', '-')}"] = whole[part]
             found[f"{where} options"] = _hexed(subnet.options, file)
     return {path: sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16] for path, value in found.items()}

@@ -83,6 +83,13 @@ class MessageIs:
 
 
 @dataclass(frozen=True, slots=True)
+class HeardOn:
+    """The message came in on one of these network interfaces, by the names that this machine has for them."""
+
+    interfaces: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class IsReserved:
     """A reservation on the client's link names it."""
 
@@ -115,4 +122,4 @@ class Not:
     condition: Condition
 
 
-Condition = Exists | Matches | AddressIn | MessageIs | IsReserved | InClass | Every | Either | Not
+Condition = Exists | Matches | AddressIn | MessageIs | HeardOn | IsReserved | InClass | Every | Either | Not

@@ -135,5 +135,14 @@ class Settings:
     """Whether a client whose link-layer address no relay says is taken to have the one inside its DUID."""
     classes: tuple[ClientClass, ...] = ()
     """In the order of the file; the first that has an option goes."""
+    lines: Mapping[str, int] = field(default_factory=dict, compare=False)
+    """The line of the file that each `where` begins on, as far as it has one of its own."""
     digest: str = field(default="", compare=False)
     """Tells whether two servers run the same file."""
+
+    def place(self, where: str) -> str:
+        """Give a `where` with its line, or the line of what it is in."""
+        part = where
+        while part and part not in self.lines:
+            part = part[: max(part.rfind("."), part.rfind("["), 0)]
+        return f"{where} (line {self.lines[part]})" if part else where

@@ -13,6 +13,7 @@ from tandem.lease.share import ENDED
 from tandem.server.allocation import Allocator, Choice, Refusal
 from tandem.server.client import Client
 from tandem.server.places import Home
+from tandem.wire.message import MessageType
 from tandem.wire.options import IaNa, StatusCode
 from tandem.wire.received import Ia
 
@@ -61,6 +62,25 @@ class Decision:
     def granted(self) -> list[Told]:
         """The leases that are the client's from now on."""
         return [told for told in self.told if told.granted]
+
+
+def decide(allocator: Allocator, client: Client) -> list[Decision]:
+    """Decide what each identity association of a Solicit, Request, Renew or Rebind gets. Changes nothing."""
+    taken: set[int] = set()
+    message = client.message
+    if message.type == MessageType.RENEW:  # a binding that is not known here is made again
+        return [extend(allocator, client, ia, taken, may_create=True) for ia in message.ias]
+    if message.type == MessageType.REBIND:  # one is made where a Solicit may be answered with a Reply
+        may_create = client.place is not None and client.place.rapid_commit
+        return [rebind(allocator, client, ia, taken, may_create) for ia in message.ias]
+    if message.type == MessageType.REQUEST:
+        return [
+            Decision(ia, [], StatusCode.NOT_ON_LINK, reason="asked for an address of another link")
+            if off_link_addresses(client, ia)
+            else assign(allocator, client, ia, taken)
+            for ia in message.ias
+        ]
+    return [assign(allocator, client, ia, taken) for ia in message.ias]
 
 
 def assign(allocator: Allocator, client: Client, ia: Ia, taken: set[int]) -> Decision:

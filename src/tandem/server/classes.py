@@ -12,6 +12,7 @@ from tandem.effects.conditions import (
     Either,
     Every,
     Exists,
+    HeardOn,
     InClass,
     IsReserved,
     Matches,
@@ -44,12 +45,17 @@ class Classes:
         self.any = bool(settings.classes)
         """Whether there are any."""
 
-    def of(self, message: ClientMessage, relays: list[Relay], reservation: Reservation | None) -> frozenset[str]:
-        """Name the classes of the client: those its reservation puts it into, and those whose condition holds."""
+    def of(
+        self, message: ClientMessage, relays: list[Relay], reservation: Reservation | None, interface: str
+    ) -> frozenset[str]:
+        """Name the classes of the client: those its reservation puts it into, and those whose condition holds.
+
+        `interface` is where it was heard, empty if that is not known.
+        """
         found = set(reservation.classes) if reservation is not None else set()
         for each in self._classes:
             condition = None if each.name in found else each.condition
-            if condition is not None and self._holds(condition, message, relays, reservation, found):
+            if condition is not None and self._holds(condition, message, relays, reservation, interface, found):
                 found.add(each.name)
         return frozenset(found)
 
@@ -70,6 +76,7 @@ class Classes:
         message: ClientMessage,
         relays: list[Relay],
         reservation: Reservation | None,
+        interface: str,
         found: set[str],
     ) -> bool:
         match condition:
@@ -88,16 +95,18 @@ class Classes:
                 return any(first <= address <= last for first, last in intervals)
             case MessageIs(types):
                 return message.type in types
+            case HeardOn(interfaces):
+                return interface in interfaces
             case IsReserved():
                 return reservation is not None
             case InClass(name):
                 return name in found
             case Every(conditions):
-                return all(self._holds(each, message, relays, reservation, found) for each in conditions)
+                return all(self._holds(each, message, relays, reservation, interface, found) for each in conditions)
             case Either(conditions):
-                return any(self._holds(each, message, relays, reservation, found) for each in conditions)
+                return any(self._holds(each, message, relays, reservation, interface, found) for each in conditions)
             case Not(negated):
-                return not self._holds(negated, message, relays, reservation, found)
+                return not self._holds(negated, message, relays, reservation, interface, found)
 
     def _octets(self, subject: Subject, message: ClientMessage, relays: list[Relay]) -> Iterator[bytes]:
         """Give all octets that the subject stands for."""

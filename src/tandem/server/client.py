@@ -61,11 +61,15 @@ def identify(
     leases: list[Lease],
     rules: Rules,
     known: Classes,
+    interface: str,
 ) -> Client:
-    """Put together what is known of who sent the message; `leases` are those on record of its DUID."""
+    """Put together what is known of who sent the message; `leases` are those on record of its DUID.
+
+    `interface` is where it was heard, empty if that is not known.
+    """
     reservation = None
     if place is not None and message.client_id:
         hardware = known.link_layer(message, relays) if place.knows_link_layers else None
         reservation = place.reservation_for(message.client_id, hardware)
-    classes = known.of(message, relays, reservation) if known.any else NO_CLASSES
+    classes = known.of(message, relays, reservation, interface) if known.any else NO_CLASSES
     return Client(now, message, relays, place, reservation, leases, rules, classes)

@@ -13,7 +13,7 @@ from tandem.effects.settings import Settings
 from tandem.lease.lease import TIMED, BindingStatus, Lease, end_of, key_of
 from tandem.lease.table import LeaseTable
 from tandem.server.allocation import Allocator
-from tandem.server.bindings import Decision, Told, assign, extend, off_link_addresses, rebind, renewal_times
+from tandem.server.bindings import Decision, Told, decide, off_link_addresses, renewal_times
 from tandem.server.classes import Classes
 from tandem.server.client import Client, identify
 from tandem.server.offers import Offers
@@ -25,7 +25,7 @@ from tandem.wire.message import MessageType
 from tandem.wire.octets import TooLong, write_option
 from tandem.wire.options import IaNa, Preference, RapidCommit, ServerId, StatusCode
 from tandem.wire.reader import WireError
-from tandem.wire.received import ClientMessage, Ia, Relay, read_client_message, unwrap
+from tandem.wire.received import ClientMessage, Relay, read_client_message, unwrap
 
 DATAGRAM_MAX: Final = 65_527  # what UDP over IPv6 carries
 CLIENT_PORT: Final = 546
@@ -41,7 +41,6 @@ RAPID_COMMIT: Final = write_option(RapidCommit.code, b"")
 
 Parts = list[bytes]
 Exchange = Callable[[Client, Effects], tuple[MessageType, Parts] | None]
-Extending = Callable[[Allocator, Client, Ia, set[int], bool], Decision]
 
 
 class Engine:
@@ -53,14 +52,14 @@ class Engine:
         self.duid = duid
         self._secret = secret
         self._server_id = write_option(ServerId.code, duid)
-        self._interfaces: Mapping[int, tuple[str, tuple[int, ...]]] = {}
+        self.interfaces: Mapping[int, tuple[str, tuple[int, ...]]] = {}
         self._low_pools: set[int] = set()
         self._exchanges: dict[int, Exchange] = {
             MessageType.SOLICIT: self._solicit,
             MessageType.REQUEST: self._request,
             MessageType.CONFIRM: self._confirm,
-            MessageType.RENEW: self._renew,
-            MessageType.REBIND: self._rebind,
+            MessageType.RENEW: self._extend,
+            MessageType.REBIND: self._extend,
             MessageType.RELEASE: self._release,
             MessageType.DECLINE: self._decline,
             MessageType.INFORMATION_REQUEST: self._information_request,
@@ -73,14 +72,19 @@ class Engine:
         self.policy = Policy(settings)
         self.classes = Classes(settings)
         self._preference = write_option(Preference.code, bytes((settings.preference,))) if settings.preference else b""
-        self.use_interfaces(self._interfaces)
+        self.use_interfaces(self.interfaces)
 
     def use_interfaces(self, interfaces: Mapping[int, tuple[str, tuple[int, ...]]]) -> None:
         """Take over which network interfaces there are, by index: names and own addresses."""
-        self._interfaces = interfaces
+        self.interfaces = interfaces
         self.places = Places(self.settings, interfaces)
         own = frozenset(key_of(address) for _, addresses in interfaces.values() for address in addresses)
         self.allocator = Allocator(self.table, self.offers, self._secret, self.settings.reuse_grace_s, own)
+
+    def name_of(self, interface: int) -> str:
+        """Give the name of a network interface by its index; empty if it is none of those that are served."""
+        found = self.interfaces.get(interface)
+        return found[0] if found is not None else ""
 
     def receive(self, now: Moment, datagram: Datagram, rules: Mapping[str | None, Rules], effects: Effects) -> None:
         """Answer one datagram by the rules of its link's relationship, or drop it with a note that says why."""
@@ -109,7 +113,8 @@ class Engine:
             effects.note("dropped", "debug", reason=reason, peer=datagram.peer, type=message.type)
             return
         leases = self.table.of_client(message.client_id)
-        client = identify(now, message, relays, place, leases, permitted, self.classes)
+        interface = self.name_of(datagram.interface) if self.classes.any else ""
+        client = identify(now, message, relays, place, leases, permitted, self.classes, interface)
         if client.classes and self.classes.is_dropped(client.classes):
             effects.note("dropped", "debug", reason="class", peer=datagram.peer, type=message.type)
             return
@@ -140,8 +145,7 @@ class Engine:
         place = client.place
         if place is None:
             return None
-        taken: set[int] = set()
-        decisions = [assign(self.allocator, client, ia, taken) for ia in client.message.ias]
+        decisions = decide(self.allocator, client)
         if place.rapid_commit and client.message.body(RapidCommit.code) is not None:
             return MessageType.REPLY, [*self._grant(client, decisions, effects), RAPID_COMMIT]
         for decision in decisions:
@@ -154,32 +158,13 @@ class Engine:
         """RFC 9915 18.3.2."""
         if client.place is None:
             return None
-        taken: set[int] = set()
-        decisions = [
-            Decision(ia, [], StatusCode.NOT_ON_LINK, reason="asked for an address of another link")
-            if off_link_addresses(client, ia)
-            else assign(self.allocator, client, ia, taken)
-            for ia in client.message.ias
-        ]
-        return MessageType.REPLY, self._grant(client, decisions, effects)
+        return MessageType.REPLY, self._grant(client, decide(self.allocator, client), effects)
 
-    def _renew(self, client: Client, effects: Effects) -> tuple[MessageType, Parts] | None:
-        """RFC 9915 18.3.4; a binding that is not known here is made again."""
-        return self._extend(client, effects, extend, may_create=True)
-
-    def _rebind(self, client: Client, effects: Effects) -> tuple[MessageType, Parts] | None:
-        """RFC 9915 18.3.5; a binding is made where a Solicit may be answered with a Reply, or the partner made it."""
-        may_create = client.place is not None and client.place.rapid_commit
-        return self._extend(client, effects, rebind, may_create)
-
-    def _extend(
-        self, client: Client, effects: Effects, decide: Extending, may_create: bool
-    ) -> tuple[MessageType, Parts] | None:
+    def _extend(self, client: Client, effects: Effects) -> tuple[MessageType, Parts] | None:
+        """RFC 9915 18.3.4, 18.3.5."""
         if client.place is None:
             return None
-        taken: set[int] = set()
-        decisions = [decide(self.allocator, client, ia, taken, may_create) for ia in client.message.ias]
-        decisions = [each for each in decisions if not each.left_to_partner]
+        decisions = [each for each in decide(self.allocator, client) if not each.left_to_partner]
         if not decisions and client.message.ias:
             return None
         return MessageType.REPLY, self._grant(client, decisions, effects)

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from tandem.effects.events import Datagram
 from tandem.effects.now import Moment
 from tandem.effects.rules import Rules, Serve
 from tandem.lease.lease import BindingStatus, Lease, is_held, key_of, show_key
-from tandem.server.allocation import Refusal
+from tandem.server.bindings import Decision, decide
 from tandem.server.client import Client, identify
 from tandem.server.engine import Engine
-from tandem.server.places import Place
+from tandem.server.places import Home, Place
+from tandem.server.validate import reason_to_discard
 from tandem.wire.message import MessageType
-from tandem.wire.options import IaNa, IaPd
-from tandem.wire.received import ClientMessage, Ia
+from tandem.wire.options import IaNa, IaPd, InterfaceId, RapidCommit
+from tandem.wire.reader import WireError
+from tandem.wire.received import ClientMessage, Ia, Relay, body_of, read_client_message, unwrap
+from tandem.wire.text import show_address, show_octets
 
 IA_NAMES: Final = {IaNa.code: "IA_NA", IaPd.code: "IA_PD"}
+GIVES_LEASES: Final = (MessageType.SOLICIT, MessageType.REQUEST, MessageType.RENEW, MessageType.REBIND)
+WHY_DISCARDED: Final = {
+    "message-type": "no client sends messages of this type",
+    "no-client-id": "it has no Client Identifier",
+    "server-id-present": "it names a server, and must not",
+    "other-server": "it is for another server",
+    "no-server-id": "it names no server, and must",
+    "ia-present": "it has identity associations, and must not",
+}
 
 
 def explain(
@@ -25,47 +38,131 @@ def explain(
     """Say what the client holds, and for each link (or the one named) what it would be given there and why."""
     leases = engine.table.of_client(duid)
     places = [place for place in engine.places if link in (None, place.name)]
+    message = ClientMessage(b"", MessageType.SOLICIT, b"\0\0\0", [])
+    message.client_id = duid
+    for code in IA_NAMES:
+        iaids = [lease.iaid for lease in leases if lease.ia_code == code] or [0]
+        message.ias += [Ia(code, iaid, ()) for iaid in dict.fromkeys(iaids)]
+    links = []
+    for place in places:
+        client = identify(now, message, [], place, leases, rules[place.relationship], engine.classes, "")
+        steps = [*_who(engine, client), *_what(engine, decide(engine.allocator, client))]
+        links.append({"link": place.name, "steps": steps})
+    return {"holds": [_describe(lease, now.lapse_utc) for lease in leases], "links": links}
+
+
+def explain_packet(
+    engine: Engine, now: Moment, datagram: Datagram, rules: Mapping[str | None, Rules]
+) -> dict[str, Any]:
+    """Say how a datagram would be answered if it came in now, step by step. Nothing is changed or sent."""
+    data = datagram.data
+    try:
+        relays, start, end = unwrap(data)
+        message = read_client_message(data, start, end)
+    except WireError as error:
+        return {"holds": [], "links": [{"link": "none", "steps": [f"It is discarded: {error}."]}]}
+    place = engine.places.locate(data, relays, datagram.interface)
+    permitted = rules[place.relationship if place is not None else None]
+    leases = engine.table.of_client(message.client_id)
+    client = identify(
+        now, message, relays, place, leases, permitted, engine.classes, engine.name_of(datagram.interface)
+    )
+    steps = [*_way(engine, data, relays, place), *_steps(engine, client)]
+    link = place.name if place is not None else "none"
     return {
         "holds": [_describe(lease, now.lapse_utc) for lease in leases],
-        "links": [
-            {"link": place.name, "steps": list(_steps(engine, now, duid, leases, place, rules[place.relationship]))}
-            for place in places
-        ],
+        "links": [{"link": link, "steps": steps}],
     }
 
 
-def _steps(engine: Engine, now: Moment, duid: bytes, leases: list[Lease], place: Place, rules: Rules) -> Iterator[str]:
-    message = ClientMessage(b"", MessageType.SOLICIT, b"\0\0\0", [])
-    message.client_id = duid
-    client = identify(now, message, [], place, leases, rules, engine.classes)
-    if client.reservation:
-        yield f"It is named by the reservation {client.reservation.where}."
-    else:
-        yield "No reservation on this link names it."
-    if client.classes:
-        yield f"By its DUID and reservation alone it is in {', '.join(sorted(client.classes))}."
-    if rules.serve is not Serve.ALL:
-        yield f"Answered here: {rules.serve.value} ({rules.reason})."
-    taken: set[int] = set()
-    for code, name in IA_NAMES.items():
-        iaids = [lease.iaid for lease in leases if lease.ia_code == code] or [0]
-        for iaid in dict.fromkeys(iaids):
-            yield from _steps_of_ia(engine, client, Ia(code, iaid, ()), name, taken)
-
-
-def _steps_of_ia(engine: Engine, client: Client, ia: Ia, name: str, taken: set[int]) -> Iterator[str]:
-    chosen = engine.allocator.choose(client, ia, taken)
-    if isinstance(chosen, Refusal):
-        yield f"{name} {ia.iaid} would be refused: {chosen.reason}."
+def _way(engine: Engine, data: bytes, relays: Sequence[Relay], place: Place | None) -> Iterator[str]:
+    """Say how the client was found to be on its link."""
+    if not relays:
+        yield "It came directly from the client."
+    for relay in reversed(relays):
+        name = body_of(data, relay.options, InterfaceId.code)
+        called = f", interface-id {show_octets(name)}" if name else ""
+        yield f"It came through a relay: link-address {show_address(relay.link_address)}{called}."
+    if place is None:
+        yield "No subnet is for this link, so that no leases are given."
         return
-    taken.update(choice.key for choice in chosen)
-    for choice in chosen:
-        lifetimes = choice.home.subnet.lifetimes
-        yield (
-            f"{name} {ia.iaid} would be given {show_key(choice.key)}, because it is {choice.reason}, "
-            f"with the lifetimes of {choice.home.subnet.where}: "
-            f"preferred {lifetimes.preferred_s} s, valid {lifetimes.valid_s} s."
-        )
+    for subnet in place.subnets:
+        yield f"{engine.settings.place(subnet.where)}, {subnet.name}, is for this link."
+
+
+def _steps(engine: Engine, client: Client) -> Iterator[str]:
+    message = client.message
+    reason = reason_to_discard(message, engine.duid)
+    if reason is not None:
+        yield f"It is discarded: {WHY_DISCARDED[reason]} (RFC 9915 section 16)."
+        return
+    name = MessageType(message.type).name.replace("_", "-")
+    yield f"It is a {name} of {show_octets(client.duid) if client.duid else 'a client that does not say who it is'}."
+    yield from _who(engine, client)
+    if engine.classes.is_dropped(client.classes):
+        yield "It is dropped, as one of its classes says."
+        return
+    if message.type in GIVES_LEASES and client.place is not None:
+        decisions = decide(engine.allocator, client)
+        yield from _what(engine, decisions)
+        homes = [told.home for decision in decisions for told in decision.told if told.home is not None]
+        yield from _options(engine, client, homes[0] if homes else None)
+        at_once = client.place.rapid_commit and message.body(RapidCommit.code) is not None
+        reply = "an ADVERTISE" if message.type == MessageType.SOLICIT and not at_once else "a REPLY"
+        yield f"The answer is {reply}."
+    elif message.type == MessageType.INFORMATION_REQUEST:
+        yield from _options(engine, client, None)
+        yield "The answer is a REPLY."
+
+
+def _who(engine: Engine, client: Client) -> Iterator[str]:
+    """Say what is known of who asks."""
+    place = engine.settings.place
+    if client.reservation:
+        yield f"It is named by the reservation {place(client.reservation.where)}."
+    elif client.place is not None:
+        yield "No reservation on this link names it."
+    for each in engine.settings.classes:
+        if each.name in client.classes:
+            yield f"It is in the class {each.name}, by {place(each.where)}."
+    if client.rules.serve is not Serve.ALL:
+        yield f"Answered here: {client.rules.serve.value} ({client.rules.reason})."
+
+
+def _what(engine: Engine, decisions: Sequence[Decision]) -> Iterator[str]:
+    """Say what each identity association would be given, and why."""
+    for decision in decisions:
+        name = f"{IA_NAMES[decision.ia.code]} {decision.ia.iaid}"
+        if decision.left_to_partner:
+            yield f"{name} is left to the partner: {decision.reason}."
+        elif not decision.told:
+            yield f"{name} would be refused: {decision.reason}."
+        for told in decision.told:
+            home = told.home
+            if home is None:
+                yield f"{name} would be told to stop using {show_key(told.key)}: {told.reason}."
+                continue
+            whose = engine.settings.place(home.subnet.where)
+            yield (
+                f"{name} would be given {show_key(told.key)}, because it is {told.reason}{_pool(engine, home)}, "
+                f"with the lifetimes of {whose}: "
+                f"preferred {told.lifetimes.preferred_s} s, valid {told.lifetimes.valid_s} s."
+            )
+            if told.lifetimes.valid_s < home.subnet.lifetimes.valid_s and told.granted:
+                yield f"{name} is held to the MCLT: the partner has not agreed to more yet."
+
+
+def _pool(engine: Engine, home: Home) -> str:
+    if home.pool is None:
+        return ""
+    only = f", which is for {' or '.join(sorted(home.pool.classes))}" if home.pool.classes else ""
+    return f", of {engine.settings.place(home.pool.where)}{only}"
+
+
+def _options(engine: Engine, client: Client, home: Home | None) -> Iterator[str]:
+    """Say where the options come from that the client asks for."""
+    for code, where in engine.policy.sources(client, home).items():
+        yield f"Option {code} is that of {engine.settings.place(where)}."
 
 
 def _describe(lease: Lease, lapse_utc: int) -> dict[str, Any]:
@@ -86,6 +183,7 @@ def why_lease(engine: Engine, address: int, length: int) -> str:
     for place in engine.places:
         home = place.home_of(key)
         if home:
-            where = home.pool.where if home.pool else f"{home.subnet.where}, in none of its pools"
-            return f"{show_key(key)} belongs to {where}."
+            if home.pool:
+                return f"{show_key(key)} belongs to {engine.settings.place(home.pool.where)}."
+            return f"{show_key(key)} belongs to {engine.settings.place(home.subnet.where)}, in none of its pools."
     return f"{show_key(key)} belongs to no subnet of this server."

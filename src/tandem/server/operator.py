@@ -8,12 +8,13 @@ from itertools import count
 from typing import Any, Final, TypeVar
 
 from tandem.effects.effects import Effects
+from tandem.effects.events import Datagram
 from tandem.effects.now import Moment
 from tandem.effects.rules import Rules
 from tandem.effects.settings import PoolSettings
 from tandem.lease.lease import FOREVER, STATUS_AT, BindingStatus, Lease, duid_of, is_held, key_of, show_key, unpack
 from tandem.server.engine import Engine
-from tandem.server.explain import IA_NAMES, explain, why_lease
+from tandem.server.explain import IA_NAMES, explain, explain_packet, why_lease
 from tandem.wire.option import read_options
 from tandem.wire.options import ClientFqdn
 from tandem.wire.reader import Reader
@@ -26,6 +27,7 @@ EXAMINED_PER_PAGE: Final = 20_000
 FOUND_PER_PAGE: Final = 500
 """Leases on a page, of so many that were looked at: a few milliseconds in which nobody is answered."""
 
+MULTICAST: Final = b"\xff\x02" + bytes(14)
 Arguments = Mapping[str, Any]
 Some = TypeVar("Some")
 
@@ -155,7 +157,10 @@ class Operator:
         return describe(ended, now.lapse_utc)
 
     def _explain(self, now: Moment, arguments: Arguments, _effects: Effects) -> Any:
-        address = arguments.get("lease")
+        address, packet = arguments.get("lease"), arguments.get("packet")
+        if packet is not None:
+            datagram = Datagram(_read_packet(packet), "", 0, self._interface(arguments.get("interface")), 0, MULTICAST)
+            return explain_packet(self._engine, now, datagram, self._rules)
         if address is not None:
             key = _read_key(address)
             lease = self._engine.table.get(key)
@@ -164,6 +169,13 @@ class Operator:
                 "lease": describe(lease, now.lapse_utc) if lease else None,
             }
         return explain(self._engine, now, _read_duid(arguments.get("duid")), arguments.get("link"), self._rules)
+
+    def _interface(self, name: Any) -> int:
+        """Give the index of a network interface; 0, which is none, if it is not said."""
+        found = {each: index for index, (each, _) in self._engine.interfaces.items()}
+        if name is not None and name not in found:
+            raise CommandError(f"No interface {name!r} is served; there are {', '.join(sorted(found)) or 'none'}.")
+        return found.get(str(name), 0)
 
     def _find(self, arguments: Arguments) -> Lease:
         key = _read_key(arguments.get("lease"))
@@ -243,6 +255,13 @@ def _read_key(text: Any) -> int:
     except (AddressValueError, ValueError):
         raise CommandError(f"{text!r} is not an IPv6 address or prefix, such as 2001:db8::1.") from None
     return key_of(int(network.network_address), network.prefixlen)
+
+
+def _read_packet(text: Any) -> bytes:
+    try:
+        return bytes.fromhex(str(text))
+    except ValueError:
+        raise CommandError("The packet is not in hexadecimal.") from None
 
 
 def _read_duid(text: Any) -> bytes:

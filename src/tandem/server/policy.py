@@ -5,6 +5,7 @@ Encoded once when the configuration is loaded; the joined octets of each combina
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final
 
@@ -41,16 +42,7 @@ class Policy:
 
     def options_for(self, client: Client, home: Home | None) -> bytes:
         """Give the encoded options that the client asked for (RFC 9915 18.3, 21.7). `home` is its first lease's."""
-        subnet = home.subnet if home else _first_subnet(client)
-        is_information = client.message.type == MessageType.INFORMATION_REQUEST
-        combination = (
-            subnet,
-            home.pool if home else None,
-            client.reservation,
-            client.classes,
-            client.message.requested,
-            is_information,
-        )
+        combination = _combination(client, home)
         joined = self._joined.get(combination)
         if joined is None:
             if len(self._joined) >= COMBINATIONS_MAX:
@@ -59,6 +51,12 @@ class Policy:
         if client.relays:
             joined += self._supplied_by_relays(client, self._effective(combination))
         return joined + _fqdn(client)
+
+    def sources(self, client: Client, home: Home | None) -> dict[int, str]:
+        """Say where in the file each option stands that the client asked for and is told."""
+        combination = _combination(client, home)
+        found = {code: where for where, options in self._scopes(combination) for code in options}
+        return {code: found[code] for code in codes_in(client.message.requested) if code in found}
 
     def _join(self, combination: Combination) -> bytes:
         effective = self._effective(combination)
@@ -69,11 +67,18 @@ class Policy:
         return b"".join(effective[code] for code in codes if code in effective)
 
     def _effective(self, combination: Combination) -> OptionSet:
+        return {code: encoded for _, options in self._scopes(combination) for code, encoded in options.items()}
+
+    def _scopes(self, combination: Combination) -> Iterator[tuple[str, OptionSet]]:
+        """Give the options of each scope with its place in the file, the narrowest last."""
         subnet, pool, reservation, classes, _, _ = combination
-        scopes = [self._settings.options]
-        scopes += [each.options for each in reversed(self._settings.classes) if each.name in classes]
-        scopes += [scope.options for scope in (subnet, pool, reservation) if scope is not None]
-        return {code: encoded for options in scopes for code, encoded in options.items()}
+        yield "options", self._settings.options
+        for each in reversed(self._settings.classes):
+            if each.name in classes:
+                yield each.where, each.options
+        for scope in (subnet, pool, reservation):
+            if scope is not None:
+                yield scope.where, scope.options
 
     def _supplied_by_relays(self, client: Client, effective: OptionSet) -> bytes:
         """Give what relays supply and we have no value for; the innermost relay goes first (RFC 6422 section 6)."""
@@ -87,6 +92,17 @@ class Policy:
                         if inner in wanted and inner not in effective:
                             found.setdefault(inner, data[body - 4 : body_end])
         return b"".join(found.values())
+
+
+def _combination(client: Client, home: Home | None) -> Combination:
+    return (
+        home.subnet if home else _first_subnet(client),
+        home.pool if home else None,
+        client.reservation,
+        client.classes,
+        client.message.requested,
+        client.message.type == MessageType.INFORMATION_REQUEST,
+    )
 
 
 def _first_subnet(client: Client) -> SubnetSettings | None:

@@ -1,0 +1,397 @@
+"""A configuration of ISC dhcpd's, for DHCPv6, as one of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from ipaddress import AddressValueError, IPv6Address, IPv6Network, summarize_address_range
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tandem.imports.dhcpd_classes import PERMITS, DhcpdClasses
+from tandem.imports.dhcpd_options import OF_DHCPV4, DhcpdOptions, is_definition
+from tandem.imports.dhcpd_text import Statement, octets, padded, read_dhcpd
+from tandem.imports.kea_subnets import DDNS, FOREVER, lifetimes
+from tandem.imports.options import OptionReader
+from tandem.imports.report import ImportFailed, Report
+
+DEFAULT_VALID_S = 43200
+PREFERRED_EIGHTHS = 5
+"""dhcpd's preferred lifetime, unless it is said, in eighths of the valid one."""
+TIMES = {"default-lease-time": "valid-lifetime", "preferred-lifetime": "preferred-lifetime"}
+OPTION_TIMES = {"dhcp-renewal-time": "renew-timer", "dhcp-rebinding-time": "rebind-timer"}
+HINTS = "A client is given the lifetimes of its subnet, whatever it asks for."
+BY_ITSELF = "The server does this by itself."
+LOG = "The log goes to stderr, and so to the journal."
+REASONS: Mapping[str, str] = {
+    **dict.fromkeys(("min-lease-time", "max-lease-time"), HINTS),
+    **dict.fromkeys(("zone", "key", "update-static-leases", "update-conflict-detection", "update-optimization"), DDNS),
+    **dict.fromkeys(("subnet", "range", "pool", "filename", "next-server", "server-name", "failover"), OF_DHCPV4),
+    **dict.fromkeys(
+        ("if", "elsif", "else", "switch", "on", "set", "execute", "eval"),
+        "Nothing is worked out for each packet; say it with classes.",
+    ),
+    "local-address6": "Answers come from the address that was asked.",
+    "prefix-length-mode": "A client that wants a length is given it, else a shorter prefix, else a longer one.",
+    "use-eui-64": "An address is not made of a link-layer address; reserve those that should be.",
+    "omapi-port": "See `tandem lease`, and `tandem web` for HTTP.",
+    "omapi-key": "See `tandem lease`, and `tandem web` for HTTP.",
+}
+NEEDLESS: Mapping[str, str] = {
+    **dict.fromkeys(("log-facility", "log-threshold-low", "log-threshold-high"), LOG),
+    **dict.fromkeys(
+        (
+            "authoritative",
+            "not",
+            "one-lease-per-client",
+            "limit-addrs-per-ia",
+            "dhcpv6-set-tee-times",
+            "delayed-ack",
+            "max-ack-delay",
+            "persist-eui-64-leases",
+            "bind-local-address6",
+            "lease-id-format",
+            "db-time-format",
+            "use-host-decl-names",
+            "ping-check",
+            "get-lease-hostnames",
+            "dhcp-cache-threshold",
+            "release-on-roam",
+        ),
+        BY_ITSELF,
+    ),
+    **dict.fromkeys(
+        ("lease-file-name", "dhcpv6-lease-file-name", "pid-file-name", "dhcpv6-pid-file-name"),
+        "The server keeps all in its state-dir.",
+    ),
+}
+
+
+class Scope(NamedTuple):
+    """What a block has from those around it."""
+
+    interface: str = ""
+    network: str = ""
+    rapid_commit: bool = False
+    times: Mapping[str, float] = {}
+    options: Mapping[str, Any] = {}
+    classes: tuple[str, ...] = ()
+
+
+class Host(NamedTuple):
+    """A host declaration, with what stands around it."""
+
+    statement: Statement
+    options: Mapping[str, Any]
+
+
+def import_dhcpd(path: Path, name: str | None, interfaces: Sequence[str], report: Report) -> dict[str, Any]:
+    """Give the file of ours that says what a file of dhcpd's says. ImportFailed if it cannot be read."""
+    return _Import(report, interfaces).file(read_dhcpd(path), name or "a")
+
+
+class _Import:
+    """Goes through a file once, from the outside in."""
+
+    def __init__(self, report: Report, interfaces: Sequence[str]) -> None:
+        self._report = report
+        self._interfaces = list(interfaces)
+        self._options = DhcpdOptions(OptionReader(), report)
+        self._classes = DhcpdClasses(self._options, report)
+        self._top: dict[str, Any] = {}
+        self._server: dict[str, Any] = {}
+        self._subnets: list[dict[str, Any]] = []
+        self._hosts: list[Host] = []
+        self._general: dict[str, Any] = {}
+
+    def file(self, statements: Sequence[Statement], name: str) -> dict[str, Any]:
+        self._options.define(statements)
+        around = self._scope(statements, Scope())
+        self._general = _lifetimes(around.times)
+        self._declarations(statements, around._replace(options={}, rapid_commit=False))
+        for host in self._hosts:
+            self._place(host)
+        preference = self._options.reader.preference
+        if preference is not None:
+            self._server["preference"] = preference
+        used = [each["interface"] for each in self._subnets if "interface" in each]
+        interfaces = list(dict.fromkeys([*self._interfaces, *used]))
+        if around.rapid_commit:
+            self._top["rapid-commit"] = True
+        file = {
+            **self._top,
+            "server": {name: {"interfaces": interfaces, **self._server}},
+            "lifetimes": self._general,
+            "options": dict(around.options),
+            "option-definition": self._options.reader.defined,
+            "class": self._classes.tables(),
+            "subnet": self._subnets,
+        }
+        return {key: value for key, value in file.items() if value not in ({}, [])}
+
+    # -- what a block says of itself
+
+    def _scope(self, statements: Iterable[Statement], around: Scope) -> Scope:
+        """Give what a block says for all inside of it, on top of what stands around it."""
+        times = dict(around.times)
+        options: list[Statement] = []
+        changes: dict[str, Any] = {}
+        for each in statements:
+            if each.block is not None or is_definition(each):
+                continue
+            if each.name == "option":
+                option = each.texts[0] if each.texts else ""
+                if option in OPTION_TIMES:
+                    times[OPTION_TIMES[option]] = self._seconds(each, 1)
+                elif option == "dhcp6.rapid-commit":
+                    changes["rapid_commit"] = True
+                    self._report.carried(each.where)
+                elif option == "dhcp6.server-id":
+                    self._server["duid"] = each.texts[-1]
+                    self._report.carried(each.where)
+                else:
+                    options.append(each)
+            elif each.name in TIMES:
+                times[TIMES[each.name]] = self._seconds(each, 0)
+            elif each.name == "interface" and each.texts:
+                changes["interface"] = each.texts[0]
+                self._report.carried(each.where)
+            else:
+                self._parameter(each, changes)
+        table = self._options.read(options)
+        return around._replace(times=times, options={**around.options, **table}, **changes)
+
+    def _parameter(self, statement: Statement, changes: dict[str, Any]) -> None:
+        """Take a statement without a block that is neither an option nor a time."""
+        name, texts = statement.name, statement.texts
+        if name in INSIDE_ONLY or name == "subclass":
+            return  # it is taken where it belongs
+        if name in PERMITS:
+            if "client" not in " ".join(texts):
+                self._report.not_needed(statement.where, BY_ITSELF)
+            elif (classes := self._classes.permitted((statement,))) is not None:
+                changes["classes"] = tuple(classes)
+        elif name == "abandon-lease-time":
+            self._top["decline-time"] = self._seconds(statement, 0)
+        elif name == "server-duid":
+            self._server_duid(statement)
+        elif name in NEEDLESS:
+            self._report.not_needed(statement.where, NEEDLESS[name])
+        else:
+            why = DDNS if name.startswith(("ddns-", "do-forward", "fqdn-")) else "Nothing like it is known here."
+            self._report.lost(statement.where, REASONS.get(name, why))
+
+    def _seconds(self, statement: Statement, at: int) -> float:
+        text = statement.texts[at] if at < len(statement.texts) else ""
+        if not text.lstrip("-").isdecimal():
+            raise ImportFailed(f"{statement.where}: {text!r} is not a number of seconds.")
+        self._report.carried(statement.where)
+        return FOREVER if int(text) < 0 else min(int(text), FOREVER)
+
+    def _server_duid(self, statement: Statement) -> None:
+        kind, texts = (statement.texts or ("",))[0].upper(), statement.texts
+        try:
+            if kind == "EN" and len(texts) == 3:
+                body = texts[2].encode("latin-1") if statement.words[3].is_text else octets(texts[2])
+                duid = (2).to_bytes(2, "big") + int(texts[1]).to_bytes(4, "big") + body
+            elif kind == "LLT" and len(texts) == 4:
+                duid = bytes((0, 1, 0, 1)) + int(texts[2]).to_bytes(4, "big") + octets(texts[3])
+            elif kind == "LL" and len(texts) == 3:
+                duid = bytes((0, 3, 0, 1)) + octets(texts[2])
+            else:
+                raise ValueError
+        except (ValueError, OverflowError):
+            why = "dhcpd makes a part of it up. Copy the DUID from its leases file into [server.NAME]."
+            self._report.lost(statement.where, why)
+            return
+        self._server["duid"] = duid.hex(":")
+        self._report.carried(statement.where)
+
+    # -- what is inside of a block
+
+    def _declarations(self, statements: Iterable[Statement], around: Scope) -> None:
+        for each in statements:
+            block = each.block
+            if each.name == "subclass":
+                self._classes.add(each)
+            elif block is None:
+                continue
+            elif each.name == "shared-network":
+                inside = self._scope(block, around._replace(network=each.texts[0] if each.texts else each.where))
+                self._report.carried(each.where)
+                self._declarations(block, inside)
+            elif each.name == "group":
+                self._declarations(block, self._scope(block, around))
+            elif each.name == "subnet6":
+                self._subnet(each, around)
+            elif each.name == "host":
+                self._hosts.append(Host(each, around.options))
+            elif each.name == "class":
+                self._classes.define(each)
+            elif each.name != "pool6":
+                why = DDNS if each.name in ("zone", "key") else REASONS.get(each.name, "Nothing like it is known here.")
+                self._report.lost(each.where, why)
+
+    def _subnet(self, statement: Statement, around: Scope) -> None:
+        block = statement.block or ()
+        text = statement.texts[0] if statement.texts else ""
+        network = _network(statement, text)
+        scope = self._scope(block, around)
+        self._report.carried(statement.where)
+        table: dict[str, Any] = {"prefix": str(network)}
+        if scope.interface:
+            table["interface"] = scope.interface
+        if scope.network:
+            table["shared-network"] = scope.network
+        if scope.rapid_commit:
+            table["rapid-commit"] = True
+        own_times = {name: value for name, value in _lifetimes(scope.times).items() if self._general.get(name) != value}
+        if own_times:
+            table["lifetimes"] = own_times
+        if scope.options:
+            table["options"] = dict(scope.options)
+        pools, pd_pools = self._pools(block, list(scope.classes), {})
+        for each in block:
+            if each.name == "pool6" and each.block is not None:
+                inside = self._scope([one for one in each.block if one.name not in PERMITS], Scope())
+                permitted = self._classes.permitted(each.block)
+                classes = (
+                    self._classes.both(list(scope.classes), permitted) if permitted is not None else list(scope.classes)
+                )
+                more = self._pools(each.block, classes, dict(inside.options))
+                self._report.carried(each.where)
+                pools += more[0]
+                pd_pools += more[1]
+        if pools:
+            table["pools"] = pools
+        if pd_pools:
+            table["pd-pools"] = pd_pools
+        self._subnets.append(table)
+        self._declarations([each for each in block if each.name != "pool6"], scope._replace(options={}))
+
+    def _pools(
+        self, statements: Iterable[Statement], classes: list[str], options: dict[str, Any]
+    ) -> tuple[list[Any], list[dict[str, Any]]]:
+        more = {**({"classes": classes} if classes else {}), **({"options": options} if options else {})}
+        pools: list[Any] = []
+        pd_pools: list[dict[str, Any]] = []
+        for each in statements:
+            if each.name == "range6" and "temporary" in each.texts:
+                self._report.lost(each.where, "There are no temporary addresses; clients make those by themselves.")
+            elif each.name == "range6":
+                range_ = "-".join(each.texts)
+                pools.append({"range": range_, **more} if more else range_)
+                self._report.carried(each.where)
+            elif each.name == "prefix6":
+                prefixes = list(_prefixes(each))
+                pd_pools += [{**prefix, **more} for prefix in prefixes]
+                if len(prefixes) > 1:
+                    self._report.changed(each.where, f"It takes {len(prefixes)} pools to say the same.")
+                self._report.carried(each.where)
+        return pools, pd_pools
+
+    # -- hosts
+
+    def _place(self, host: Host) -> None:
+        """Put a reservation where its addresses are; one without, on each link."""
+        block = host.statement.block or ()
+        table = self._client(block)
+        if table is None:
+            why = "A client is named by its DUID or its link-layer address; a class can tell it by anything else."
+            self._report.lost(host.statement.where, why)
+            return
+        addresses = [each for statement in block if statement.name == "fixed-address6" for each in _listed(statement)]
+        prefixes = ["".join(each.texts) for each in block if each.name == "fixed-prefix6"]
+        names = [each.texts[-1] for each in block if each.name == "ddns-hostname" and each.texts]
+        rest = [each for each in block if each.name not in INSIDE_ONLY]
+        options = {**host.options, **self._scope(rest, Scope()).options}
+        table |= {"prefix": prefixes} if prefixes else {}
+        table |= {"hostname": names[0]} if names else {}
+        table |= {"options": options} if options else {}
+        places = self._places_of(addresses, bool(prefixes))
+        for each in block:
+            if each.name in INSIDE_ONLY:
+                self._report.carried(each.where)
+        if not places:
+            self._report.lost(host.statement.where, "No subnet of the file has its address.")
+            return
+        self._report.carried(host.statement.where)
+        for place in places:
+            inside = [each for each in addresses if IPv6Address(each) in IPv6Network(place["prefix"])]
+            place.setdefault("reservation", []).append({**table, **({"address": inside} if inside else {})})
+
+    def _client(self, block: Iterable[Statement]) -> dict[str, Any] | None:
+        found: dict[str, Any] | None = None
+        for each in block:
+            if (
+                each.name == "host-identifier"
+                and each.texts[:2] == ("option", "dhcp6.client-id")
+                and len(each.texts) > 2
+            ):
+                return {"duid": padded(each.texts[2])}
+            if each.name == "hardware" and len(each.texts) == 2:
+                found = {"link-layer": padded(each.texts[1])}
+                self._top["link-layer-from-duid"] = True
+        return found
+
+    def _places_of(self, addresses: Sequence[str], has_prefix: bool) -> list[dict[str, Any]]:
+        if addresses:
+            wanted = [IPv6Address(each) for each in addresses]
+            return [each for each in self._subnets if any(one in IPv6Network(each["prefix"]) for one in wanted)]
+        if has_prefix:
+            return self._subnets[:1]  # a prefix can be reserved once
+        by_link = {each.get("shared-network") or each["prefix"]: each for each in reversed(self._subnets)}
+        return list(by_link.values())
+
+
+INSIDE_ONLY = (
+    "range6",
+    "prefix6",
+    "match",
+    "spawn",
+    "lease",
+    "host-identifier",
+    "hardware",
+    "fixed-address6",
+    "fixed-prefix6",
+    "ddns-hostname",
+)
+"""Statements that are taken by the declaration that they stand in."""
+
+
+def _lifetimes(times: Mapping[str, float]) -> dict[str, Any]:
+    valid_s = times.get("valid-lifetime", DEFAULT_VALID_S)
+    usual_s = valid_s if valid_s == FOREVER else valid_s * PREFERRED_EIGHTHS // 8
+    return lifetimes(
+        {**times, "valid-lifetime": valid_s, "preferred-lifetime": times.get("preferred-lifetime", usual_s)}
+    )
+
+
+def _prefixes(statement: Statement) -> Iterator[dict[str, Any]]:
+    """Give the pools that make up `prefix6 LOW HIGH /BITS`."""
+    texts = [each for each in "".join(f"{each} " for each in statement.texts).replace("/", " ").split() if each]
+    try:
+        low, high, bits = IPv6Address(texts[0]), IPv6Address(texts[1]), int(texts[2])
+        last = IPv6Address(int(high) | (1 << (128 - bits)) - 1)
+        networks = list(summarize_address_range(low, last))
+    except (ValueError, IndexError, TypeError):
+        raise ImportFailed(f"{statement.where} is not LOW HIGH /BITS.") from None
+    for network in networks:
+        if network.prefixlen > bits:
+            raise ImportFailed(f"{statement.where} does not begin at a prefix of length {bits}.")
+        yield {"prefix": str(network), "delegated-length": bits}
+
+
+def _network(statement: Statement, text: str) -> IPv6Network:
+    try:
+        return IPv6Network(text, strict=False)
+    except (AddressValueError, ValueError):
+        raise ImportFailed(f"{statement.where}: {text!r} is not a prefix.") from None
+
+
+def _listed(statement: Statement) -> Iterator[str]:
+    for text in statement.texts:
+        if text != ",":
+            try:
+                yield str(IPv6Address(text))
+            except AddressValueError:
+                raise ImportFailed(f"{statement.where}: {text!r} is not an IPv6 address.") from None

@@ -1,0 +1,352 @@
+"""Kea's subnets, shared networks, pools and reservations as ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from ipaddress import AddressValueError, IPv6Address, IPv6Network
+from typing import Any, NamedTuple
+
+from tandem.imports.conditions import shown_octets
+from tandem.imports.kea_classes import KeaClasses
+from tandem.imports.options import COMMENTS, OptionReader
+from tandem.imports.report import ImportFailed
+from tandem.imports.source import Section
+
+FOREVER = 0xFFFFFFFF
+DEFAULTS: Mapping[str, float] = {"preferred-lifetime": 3600, "valid-lifetime": 7200}
+TIMES = ("preferred-lifetime", "valid-lifetime", "renew-timer", "rebind-timer")
+PERCENTS = {"renew-timer": ("t1-percent", 0.5), "rebind-timer": ("t2-percent", 0.8)}
+HINTS = "A client is given the lifetimes of its subnet, whatever it asks for."
+DDNS = "There are no DNS updates yet; the server tells clients so."
+CACHE = "Each Renew extends the lease, and is on disk before it is answered."
+EXTENDED = "What relays said of a client is not kept with its lease."
+CHOICE = "A client is given what its DUID leads to, if that is free."
+DDNS_SETTINGS = (
+    "ddns-send-updates",
+    "ddns-override-no-update",
+    "ddns-override-client-update",
+    "ddns-replace-client-name",
+    "ddns-generated-prefix",
+    "ddns-qualifying-suffix",
+    "ddns-update-on-renew",
+    "ddns-use-conflict-resolution",
+    "ddns-conflict-resolution-mode",
+    "ddns-ttl",
+    "ddns-ttl-min",
+    "ddns-ttl-max",
+    "ddns-ttl-percent",
+    "hostname-char-set",
+    "hostname-char-replacement",
+)
+REASONS: Mapping[str, str] = {
+    **dict.fromkeys(DDNS_SETTINGS, DDNS),
+}
+NEEDLESS: Mapping[str, str] = {
+    **COMMENTS,
+    "id": "Subnets are known by their prefix.",
+    "pool-id": "Pools are known by their place in the file.",
+    "cache-threshold": CACHE,
+    "cache-max-age": CACHE,
+    "store-extended-info": EXTENDED,
+    "allocator": CHOICE,
+    "pd-allocator": CHOICE,
+}
+IDENTIFIERS = {
+    "flex-id": "Clients are named by DUID or link-layer address; a class can tell them by anything else.",
+    "circuit-id": "It is of DHCPv4.",
+    "client-id": "It is of DHCPv4.",
+}
+
+
+class Scope(NamedTuple):
+    """What subnets have from around them."""
+
+    interface: str = ""
+    relays: tuple[str, ...] = ()
+    interface_id: str = ""
+    network: str = ""
+    rapid_commit: bool | None = None
+    classes: tuple[str, ...] = ()
+    times: Mapping[str, float] = {}
+    options: Mapping[str, Any] = {}
+    uses_global_reservations: bool = False
+    uses_own_reservations: bool = True
+
+
+class KeaSubnets:
+    """Reads the subnets of a file; `relationship` is the one that they are all in, None if there is none."""
+
+    def __init__(self, options: OptionReader, classes: KeaClasses, relationship: str | None) -> None:
+        self._options = options
+        self._classes = classes
+        self._relationship = relationship
+        self._general: dict[str, Any] = {}
+        self._tables: list[dict[str, Any]] = []
+        self._takes_global: list[bool] = []
+        self.has_link_layers = False
+        """Whether a reservation names a link-layer address."""
+
+    def read(self, dhcp6: Section, times: Mapping[str, float]) -> list[dict[str, Any]]:
+        """Give the `subnet` tables; `times` are those of the whole file."""
+        self._general = lifetimes(times)
+        around = self._with_reservation_mode(Scope(times=times), dhcp6)
+        for section in dhcp6.sections("shared-networks"):
+            name = section.take("name", str) or section.where
+            network = self._scope(section, around)._replace(network=name)
+            for subnet in section.sections("subnet6"):
+                self._add(subnet, network)
+            section.rest(REASONS, NEEDLESS)
+        for subnet in dhcp6.sections("subnet6"):
+            self._add(subnet, around)
+        self._global_reservations(dhcp6)
+        return self._tables
+
+    def _scope(self, section: Section, around: Scope) -> Scope:
+        """Give what a network or a subnet says for all inside of it, on top of what stands around it."""
+        relays = tuple(_relays(section))
+        classes = self._classes.both(list(around.classes), self._classes.speak_of(_class_names(section)))
+        rapid_commit = section.take("rapid-commit", bool)
+        options = {**self._classes.required(section), **self._options.read(section.sections("option-data"))}
+        return self._with_reservation_mode(
+            around._replace(
+                interface=section.take("interface", str) or around.interface,
+                relays=relays or around.relays,
+                interface_id=section.take("interface-id", str) or around.interface_id,
+                rapid_commit=around.rapid_commit if rapid_commit is None else rapid_commit,
+                classes=tuple(classes),
+                times={**around.times, **times_of(section)},
+                options={**around.options, **options},
+            ),
+            section,
+        )
+
+    def _with_reservation_mode(self, scope: Scope, section: Section) -> Scope:
+        mode = section.take("reservation-mode", str)
+        uses_global, uses_own = section.take("reservations-global", bool), section.take("reservations-in-subnet", bool)
+        if section.take("reservations-out-of-pool", bool):
+            section.changed("reservations-out-of-pool", "Nobody else is given what is reserved, in a pool or not.")
+        if mode is not None:
+            uses_global, uses_own = mode == "global", mode not in ("global", "disabled")
+        return scope._replace(
+            uses_global_reservations=scope.uses_global_reservations if uses_global is None else uses_global,
+            uses_own_reservations=scope.uses_own_reservations if uses_own is None else uses_own,
+        )
+
+    def _add(self, section: Section, around: Scope) -> None:
+        prefix = section.take("subnet", str) or ""
+        try:
+            network = IPv6Network(prefix, strict=False)
+        except (AddressValueError, ValueError):
+            raise ImportFailed(f"{section.path('subnet')} is not a prefix: {prefix!r}.") from None
+        scope = self._scope(section, around)
+        link = scope.interface
+        if link and not scope.network and any(each.get("interface") == link for each in self._tables):
+            section.changed(
+                "interface", "Subnets on one interface are one link: a client is given what the first for it has."
+            )
+        general = self._general
+        table = {
+            "prefix": str(network),
+            "interface": scope.interface,
+            "relay": [each for each in scope.relays if IPv6Address(each) not in network],
+            "interface-id": shown_octets(scope.interface_id.encode()) if scope.interface_id else "",
+            "shared-network": scope.network,
+            "failover": self._relationship or "",
+            "rapid-commit": scope.rapid_commit or "",
+            "classes": list(scope.classes),
+            "lifetimes": {name: each for name, each in lifetimes(scope.times).items() if general.get(name) != each},
+            "options": dict(scope.options),
+            "pools": [self._pool(each) for each in section.sections("pools")],
+            "pd-pools": [self._pd_pool(each) for each in section.sections("pd-pools")],
+            "reservation": self._reservations(section, network, scope),
+        }
+        section.rest(REASONS, NEEDLESS)
+        self._tables.append({name: each for name, each in table.items() if each not in ("", [], {})})
+        self._takes_global.append(scope.uses_global_reservations)
+
+    def _reservations(self, section: Section, network: IPv6Network, scope: Scope) -> list[dict[str, Any]]:
+        found = [self._reservation(each, network) for each in section.sections("reservations")]
+        if found and not scope.uses_own_reservations:
+            section.report.lost(section.path("reservations"), "Kea does not look at them either.")
+            return []
+        return [each for each in found if each is not None]
+
+    def _pool(self, section: Section) -> Any:
+        text = section.take("pool", str) or ""
+        first, dash, last = (each.strip() for each in text.partition("-"))
+        classes = self._classes.speak_of(_class_names(section))
+        options = {**self._classes.required(section), **self._options.read(section.sections("option-data"))}
+        section.rest(REASONS, NEEDLESS)
+        try:
+            range_ = f"{IPv6Address(first)}-{IPv6Address(last)}" if dash else str(IPv6Network(first, strict=False))
+        except ValueError:
+            raise ImportFailed(f"{section.path('pool')} is not a range of addresses: {text!r}.") from None
+        if not classes and not options:
+            return range_
+        return {
+            "range": range_,
+            **({"classes": classes} if classes else {}),
+            **({"options": options} if options else {}),
+        }
+
+    def _pd_pool(self, section: Section) -> dict[str, Any]:
+        prefix, length = section.take("prefix", str) or "", section.take("prefix-len", int) or 0
+        delegated = section.take("delegated-len", int) or length
+        excluded, excluded_length = section.take("excluded-prefix", str), section.take("excluded-prefix-len", int)
+        classes = self._classes.speak_of(_class_names(section))
+        options = {**self._classes.required(section), **self._options.read(section.sections("option-data"))}
+        section.rest(REASONS, NEEDLESS)
+        table: dict[str, Any] = {"prefix": _prefix(section, f"{prefix}/{length}"), "delegated-length": delegated}
+        if excluded and excluded_length:
+            table["exclude"] = _relative(section, f"{excluded}/{excluded_length}", delegated)
+        if classes:
+            table["classes"] = classes
+        if options:
+            table["options"] = options
+        return table
+
+    def _reservation(self, section: Section, network: IPv6Network | None) -> dict[str, Any] | None:
+        """Give a reservation, None if nobody could be told that it is for."""
+        table = self._client_named(section)
+        addresses = []
+        for address in section.texts("ip-addresses"):
+            if network is not None and _address(section, address) not in network:
+                section.lost("ip-addresses", f"{address} is not in {network}.")
+            else:
+                addresses.append(str(_address(section, address)))
+        prefixes = section.texts("prefixes")
+        hostname = section.take("hostname", str)
+        classes = self._classes.speak_of(section.texts("client-classes"))
+        options = self._options.read(section.sections("option-data"))
+        excluded = [each for each in section.texts("excluded-prefixes") if each]
+        section.rest({**REASONS, **IDENTIFIERS}, NEEDLESS)
+        if table is None:
+            return None
+        found = {
+            "address": addresses,
+            "prefix": [_prefix(section, each) for each in prefixes],
+            "hostname": hostname.removesuffix(".") if hostname else "",
+            "classes": classes,
+            "options": options,
+        }
+        if excluded and prefixes:
+            length = IPv6Network(_prefix(section, prefixes[0])).prefixlen
+            found["exclude"] = _relative(section, excluded[0], length)
+        return {**table, **{key: value for key, value in found.items() if value}}
+
+    def _client_named(self, section: Section) -> dict[str, Any] | None:
+        duid, hardware = section.take("duid", str), section.take("hw-address", str)
+        if duid:
+            return {"duid": duid}
+        if hardware:
+            self.has_link_layers = True
+            return {"link-layer": hardware}
+        for name, why in IDENTIFIERS.items():
+            if name in section:
+                section.lost(name, why)
+        return None
+
+    def _global_reservations(self, dhcp6: Section) -> None:
+        """Put reservations of the whole file where their addresses are; those without, on each link."""
+        for section in dhcp6.sections("reservations"):
+            table = self._reservation(section, None)
+            if table is None:
+                continue
+            places = self._places_for(table)
+            if places:
+                section.report.changed(section.where, f"It counts in {', '.join(each['prefix'] for each in places)}.")
+            else:
+                section.report.lost(
+                    section.where, "No subnet looks at the reservations of the whole file, or has its address."
+                )
+            for place in places:
+                of_place = dict(table)
+                if "address" in table:
+                    network = IPv6Network(place["prefix"])
+                    of_place["address"] = [each for each in table["address"] if IPv6Address(each) in network]
+                place.setdefault("reservation", []).append(of_place)
+
+    def _places_for(self, reservation: dict[str, Any]) -> list[dict[str, Any]]:
+        able = [table for table, takes in zip(self._tables, self._takes_global, strict=True) if takes]
+        addresses = [IPv6Address(each) for each in reservation.get("address", ())]
+        if addresses:
+            return [each for each in able if any(address in IPv6Network(each["prefix"]) for address in addresses)]
+        if "prefix" in reservation:
+            return able[:1]  # a prefix can be reserved once
+        by_link = {
+            each.get("shared-network") or each.get("interface") or each["prefix"]: each for each in reversed(able)
+        }
+        return list(by_link.values())
+
+
+def times_of(section: Section) -> dict[str, float]:
+    """Give the lifetimes and timers that a scope says, in seconds, and the percentages that make timers."""
+    found: dict[str, float] = {}
+    for name in TIMES:
+        value = section.take(name, int)
+        if value is not None:
+            found[name] = value
+    for name, _ in PERCENTS.values():
+        percent = section.take(name, float)
+        if percent is not None:
+            found[name] = percent
+    if section.take("calculate-tee-times", bool) is False:
+        section.changed("calculate-tee-times", "T1 and T2 are always told.")
+    for name in ("min-valid-lifetime", "max-valid-lifetime", "min-preferred-lifetime", "max-preferred-lifetime"):
+        if name in section:
+            section.lost(name, HINTS)
+    return found
+
+
+def lifetimes(times: Mapping[str, float]) -> dict[str, Any]:
+    """Give the `lifetimes` table that says the same."""
+    times = {**DEFAULTS, **times}
+    preferred_s, valid_s = times["preferred-lifetime"], times["valid-lifetime"]
+    found = {"preferred-lifetime": min(preferred_s, valid_s), "valid-lifetime": valid_s}
+    for timer, (percent, usual) in PERCENTS.items():
+        share = times.get(percent, usual)
+        if timer in times:
+            found[timer] = times[timer]
+        elif share != usual and preferred_s != FOREVER:
+            found[timer] = preferred_s * share
+    renew_s = found.get("renew-timer", found["preferred-lifetime"] * 0.5)
+    rebind_s = found.get("rebind-timer", found["preferred-lifetime"] * 0.8)
+    if not renew_s <= rebind_s <= valid_s:  # Kea does not tell such timers
+        found = {name: value for name, value in found.items() if name not in PERCENTS}
+    return {name: "forever" if value == FOREVER else int(value) for name, value in found.items()}
+
+
+def _class_names(section: Section) -> list[str]:
+    name = section.take("client-class", str)
+    return [*([name] if name else []), *section.texts("client-classes")]
+
+
+def _relays(section: Section) -> Iterator[str]:
+    relay = section.section("relay")
+    if relay is None:
+        return
+    single = relay.take("ip-address", str)
+    for text in (*([single] if single else []), *relay.texts("ip-addresses")):
+        yield str(_address(relay, text))
+    relay.rest({})
+
+
+def _address(section: Section, text: str) -> IPv6Address:
+    try:
+        return IPv6Address(text)
+    except AddressValueError:
+        raise ImportFailed(f"{section.where} has {text!r}, which is not an IPv6 address.") from None
+
+
+def _prefix(section: Section, text: str) -> str:
+    try:
+        return str(IPv6Network(text, strict=False))
+    except ValueError:
+        raise ImportFailed(f"{section.where} has {text!r}, which is not a prefix.") from None
+
+
+def _relative(section: Section, text: str, delegated: int) -> str:
+    """Give an excluded prefix relative to the delegated one."""
+    excluded = IPv6Network(_prefix(section, text))
+    inside = int(excluded.network_address) & ((1 << (128 - delegated)) - 1)
+    return f"{IPv6Address(inside)}/{excluded.prefixlen}"
