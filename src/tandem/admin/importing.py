@@ -102,7 +102,9 @@ def _import(
         _fail(console, "The file cannot be served yet:", *(f"  {each}" for each in error.problems))
     if loaded.complaints:
         _fail(console, *loaded.complaints)
-    console.print("The file can be served." if output is None else f"{output} can be served.", markup=False)
+    console.print(
+        "The file can be served." if output is None else f"{output} can be served.", markup=False, soft_wrap=True
+    )
 
 
 def _put_text(text: str, output: Path | None) -> None:
@@ -123,9 +125,13 @@ def _put_leases(leases: Iterator[Imported], settings: Settings, folder: Path, co
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("leases", total=None)
         counts = put_leases(leases, settings, folder, lambda taken: progress.update(task, completed=taken))
-    console.print(f"{counts.taken:,} leases are in {folder}.", markup=False)
+    console.print(f"{counts.taken:,} leases are in {folder}.", markup=False, soft_wrap=True)
     if counts.elsewhere:
-        console.print(f"{counts.elsewhere:,} leases belong to no subnet of the file, and were left out.", markup=False)
+        console.print(
+            f"{counts.elsewhere:,} leases belong to no subnet of the file, and were left out.",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def print_report(report: Report, console: Console, full: bool) -> None:
@@ -145,7 +151,7 @@ def print_report(report: Report, console: Console, full: bool) -> None:
             for setting in shown:
                 console.print(f"    {setting}", markup=False, soft_wrap=True)
             if len(shown) < len(group.settings):
-                console.print(f"    and {len(group.settings) - len(shown)} more", markup=False)
+                console.print(f"    and {len(group.settings) - len(shown)} more", markup=False, soft_wrap=True)
 
 
 def _fail(console: Console, *sentences: str) -> NoReturn:

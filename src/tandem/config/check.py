@@ -11,6 +11,7 @@ from tandem.config.problems import Location, Problem, show_location
 from tandem.config.table import kebab
 from tandem.lease.lease import FOREVER
 from tandem.lease.pool import is_reserved_interface_id
+from tandem.wire.octets import write_option
 
 FAILOVER_VALID_MIN_S = 30
 ANYCAST_LENGTH_MAX = 126
@@ -129,7 +130,7 @@ def _options(file: File) -> Iterator[Problem]:
             if defined.code in numbers:
                 yield Problem((*at, name), f"option {defined.code} stands here by its number, too")
             try:
-                option.body(defined)
+                write_option(defined.code, option.body(defined))
             except ValueError as error:
                 yield Problem((*at, name), str(error))
 

@@ -143,7 +143,7 @@ class DhcpdOptions:
         self.reader.define(iter((Section(values, statement.where, self._report, is_one=True),)))
 
     def _entry(self, statement: Statement) -> tuple[str, dict[str, Any]]:
-        space, _, name = statement.words[1].text.partition(".")
+        space, _, name = (statement.texts or ("",))[0].partition(".")
         if not name:
             raise CannotCarry(OF_DHCPV4)
         code = self._codes.get((space, name))

@@ -112,16 +112,14 @@ class Engine:
         if reason is not None:
             effects.note("dropped", "debug", reason=reason, peer=datagram.peer, type=message.type)
             return
-        leases = self.table.of_client(message.client_id)
         interface = self.name_of(datagram.interface) if self.classes.any else ""
+        leases = self.table.of_client(message.client_id)
         client = identify(now, message, relays, place, leases, permitted, self.classes, interface)
-        if client.classes and self.classes.is_dropped(client.classes):
-            effects.note("dropped", "debug", reason="class", peer=datagram.peer, type=message.type)
-            return
+        is_dropped = bool(client.classes) and self.classes.is_dropped(client.classes)
         committed = len(effects.commit)
-        answered = self._exchanges[message.type](client, effects)
+        answered = None if is_dropped else self._exchanges[message.type](client, effects)
         if answered is None:
-            reason = "unknown-link" if client.place is None else "nothing-to-say"
+            reason = "class" if is_dropped else "unknown-link" if client.place is None else "nothing-to-say"
             effects.note("dropped", "debug", reason=reason, peer=datagram.peer, type=message.type)
             return
         type_, parts = answered
