@@ -12,6 +12,7 @@ c1 solicit na=1 pd=2@::/60        a message from client c1; @ names leases, sepa
     link=ADDRESS (through a relay there; several, innermost first, separated by >)  rsoo=65:0102
     remote=TEXT  port-name=TEXT (of the innermost relay, and of all)
 lease ADDRESS                     what the table holds
+why c1 solicit na=1               how that message would be answered, step by step
 """
 
 from __future__ import annotations
@@ -90,6 +91,10 @@ class World:
                 return self._handle(Command(1, "lease-show", {"lease": words[0]}))
             case "explain":
                 return self._handle(Command(1, "explain", {"duid": duid_of(words[0]).hex()}))
+            case "why":
+                datagram = self._datagram(words[0], words[1], words[2:])
+                heard_on = {1: "eth0", 2: "eth1"}[datagram.interface]
+                return self._handle(Command(1, "explain", {"packet": datagram.data.hex(), "interface": heard_on}))
             case _:
                 return self._handle(self._datagram(verb, words[0], words[1:]))
 

@@ -107,7 +107,7 @@ class Engine:
         reason = reason_to_discard(message, self.duid)
         if reason is None and not (relays or datagram.multicast):
             reason = "unicast"  # RFC 9915 section 16
-        if reason is None and permitted.serve is not Serve.ALL and not _is_served(permitted.serve, message):
+        if reason is None and permitted.serve is not Serve.ALL and not is_served(permitted.serve, message):
             reason = permitted.reason
         if reason is not None:
             effects.note("dropped", "debug", reason=reason, peer=datagram.peer, type=message.type)
@@ -301,7 +301,7 @@ def _port_to_answer(datagram: Datagram, relays: list[Relay]) -> int:
     return SERVER_PORT if relay_port(datagram.data, relays[0]) is None else datagram.port
 
 
-def _is_served(serve: Serve, message: ClientMessage) -> bool:
+def is_served(serve: Serve, message: ClientMessage) -> bool:
     """Say whether a client that not everybody's server answers is answered all the same."""
     if not message.server_id:  # validated before: if there is one, it is ours
         return False

@@ -11,7 +11,7 @@ from tandem.effects.rules import Rules, Serve
 from tandem.lease.lease import BindingStatus, Lease, is_held, key_of, show_key
 from tandem.server.bindings import Decision, decide
 from tandem.server.client import Client, identify
-from tandem.server.engine import Engine
+from tandem.server.engine import Engine, is_served
 from tandem.server.places import Home, Place
 from tandem.server.validate import reason_to_discard
 from tandem.wire.message import MessageType
@@ -97,14 +97,22 @@ def _steps(engine: Engine, client: Client) -> Iterator[str]:
         yield f"It is discarded: {WHY_DISCARDED[reason]} (RFC 9915 section 16)."
         return
     name = MessageType(message.type).name.replace("_", "-")
-    yield f"It is a {name} of {show_octets(client.duid) if client.duid else 'a client that does not say who it is'}."
+    article = "an" if name.startswith("I") else "a"
+    whose = show_octets(client.duid) if client.duid else "a client that does not say who it is"
+    yield f"It is {article} {name} of {whose}."
     yield from _who(engine, client)
+    if client.rules.serve is not Serve.ALL and not is_served(client.rules.serve, message):
+        yield "It gets no answer here."
+        return
     if engine.classes.is_dropped(client.classes):
         yield "It is dropped, as one of its classes says."
         return
     if message.type in GIVES_LEASES and client.place is not None:
         decisions = decide(engine.allocator, client)
         yield from _what(engine, decisions)
+        if decisions and all(each.left_to_partner for each in decisions):
+            yield "It gets no answer here."
+            return
         homes = [told.home for decision in decisions for told in decision.told if told.home is not None]
         yield from _options(engine, client, homes[0] if homes else None)
         at_once = client.place.rapid_commit and message.body(RapidCommit.code) is not None
@@ -113,6 +121,8 @@ def _steps(engine: Engine, client: Client) -> Iterator[str]:
     elif message.type == MessageType.INFORMATION_REQUEST:
         yield from _options(engine, client, None)
         yield "The answer is a REPLY."
+    elif client.place is None:
+        yield "It gets no answer."
 
 
 def _who(engine: Engine, client: Client) -> Iterator[str]:
@@ -144,7 +154,7 @@ def _what(engine: Engine, decisions: Sequence[Decision]) -> Iterator[str]:
                 continue
             whose = engine.settings.place(home.subnet.where)
             yield (
-                f"{name} would be given {show_key(told.key)}, because it is {told.reason}{_pool(engine, home)}, "
+                f"{name} would be given {show_key(told.key)}, because it is {_reason(engine, told.reason, home)}, "
                 f"with the lifetimes of {whose}: "
                 f"preferred {told.lifetimes.preferred_s} s, valid {told.lifetimes.valid_s} s."
             )
@@ -152,11 +162,16 @@ def _what(engine: Engine, decisions: Sequence[Decision]) -> Iterator[str]:
                 yield f"{name} is held to the MCLT: the partner has not agreed to more yet."
 
 
-def _pool(engine: Engine, home: Home) -> str:
-    if home.pool is None:
-        return ""
-    only = f", which is for {' or '.join(sorted(home.pool.classes))}" if home.pool.classes else ""
-    return f", of {engine.settings.place(home.pool.where)}{only}"
+def _reason(engine: Engine, reason: str, home: Home) -> str:
+    """Say why a lease was chosen, with the lines of the pool or the reservation that it is of."""
+    head, _, where = reason.rpartition(" ")
+    if where.startswith("subnet["):
+        reason = f"{head} {engine.settings.place(where)}"
+    elif home.pool is not None:
+        reason += f", of {engine.settings.place(home.pool.where)}"
+    if home.pool is not None and home.pool.classes:
+        reason += f", which is for {' or '.join(sorted(home.pool.classes))}"
+    return reason
 
 
 def _options(engine: Engine, client: Client, home: Home | None) -> Iterator[str]:
