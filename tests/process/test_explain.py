@@ -77,6 +77,7 @@ def test_a_client_and_a_lease(server: Server) -> None:
     assert "because it is held by the client, of subnet[1].pools[1] (line 10)" in said
     lease = next(iter(server.leases()))
     assert "belongs to subnet[1]." in explain(server, "--lease", lease)
+    assert "2001:db8:1::/64 holds subnet[1] (line 8), 2001:db8:1::/64." in explain(server, "--lease", "2001:db8:1::/64")
 
 
 @pytest.mark.parametrize(

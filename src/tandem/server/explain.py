@@ -9,6 +9,7 @@ from tandem.effects.events import Datagram
 from tandem.effects.now import Moment
 from tandem.effects.rules import Rules, Serve
 from tandem.lease.lease import BindingStatus, Lease, is_held, key_of, show_key
+from tandem.lease.space import interval_of
 from tandem.server.bindings import Decision, decide
 from tandem.server.client import Client, identify
 from tandem.server.engine import Engine, is_served
@@ -201,4 +202,8 @@ def why_lease(engine: Engine, address: int, length: int) -> str:
             if home.pool:
                 return f"{show_key(key)} belongs to {engine.settings.place(home.pool.where)}."
             return f"{show_key(key)} belongs to {engine.settings.place(home.subnet.where)}, in none of its pools."
+    first, last = interval_of(key)
+    for subnet in (subnet for place in engine.places for subnet in place.subnets):
+        if first <= subnet.first and subnet.last <= last:
+            return f"{show_key(key)} holds {engine.settings.place(subnet.where)}, {subnet.name}."
     return f"{show_key(key)} belongs to no subnet of this server."

@@ -27,6 +27,8 @@ function span(seconds) {
   return `${Math.max(0, Math.round(seconds))} s`;
 }
 
+const amount = (number) => number < 1e9 ? number.toLocaleString("en") : number.toExponential(1);
+
 // -- what is told
 
 function listen() {
@@ -129,7 +131,7 @@ function partners(found) {
     ]),
     ...found.differences.map((each) => make("p", {class: "warn"}, `Configured otherwise: ${each}`)),
     ...found.updates.rejected.map((each) => make("p", {class: "warn"}, `Rejected: ${each.lease}, ${each.why}`)),
-    ...found.shares.map((each) => make("p", {class: "soft"}, `Free in ${each.pool}: primary ${each.primary}, secondary ${each.secondary}`)));
+    ...found.shares.map((each) => make("p", {class: "soft"}, `Free: ${amount(each.primary)} for the primary, ${amount(each.secondary)} for the secondary, in ${each.pool}`)));
   return [mine, theirs];
 }
 
@@ -144,7 +146,7 @@ function poolRow(link, pool) {
   return make("tr", {class: percent >= 90 ? "bad" : null},
     make("td", {}, link.name), make("td", {}, pool.where), make("td", {}, pool.first), make("td", {}, pool.last),
     make("td", {class: "number"}, pool["in-use"].toLocaleString("en")),
-    make("td", {class: "number"}, pool.size < 1e9 ? pool.size.toLocaleString("en") : pool.size.toExponential(1)),
+    make("td", {class: "number"}, amount(pool.size)),
     make("td", {}, make("meter", {min: 0, max: 100, high: 90, value: percent, "aria-label": `${percent.toFixed(1)} % in use`}),
       ` ${percent.toFixed(1)} %`),
     make("td", {}, points.length > 1 ? spark(points, most, `In use in the last hour, at most ${most}`) : ""));

@@ -24,7 +24,7 @@ function plot(title, unit, lines) {
   const width = 480, height = 144, left = 52, bottom = 20, top = 22;
   const times = lines.flatMap((line) => line.points.map((point) => point[0]));
   const values = lines.flatMap((line) => line.points.map((point) => point[1])).filter((value) => value !== null);
-  const first = Math.min(...times), last = Math.max(...times), most = Math.max(...values, 1e-9) * 1.1;
+  const first = Math.min(...times), last = Math.max(...times), most = (Math.max(...values, 0) || 1) * 1.1;
   const x = (time) => left + (width - left - 8) * (last > first ? (time - first) / (last - first) : 1);
   const y = (value) => height - bottom - (height - bottom - top) * value / most;
   const now = lines.map((line) => {

@@ -25,7 +25,7 @@ def steps(message: Message | bytes, serve: Serve) -> list[str]:
     engine = Engine(load(EVERYTHING, None).settings, LeaseTable(), SERVER_DUID, b"secret of a test")
     engine.use_interfaces(Interfaces({ETH0: ("eth0", ())}).by_index)
     data = message if isinstance(message, bytes) else message.write()
-    rules = {None: Rules(serve=serve, reason="failover-SOME")}
+    rules: dict[str | None, Rules] = {None: Rules(serve=serve, reason="failover-SOME")}
     now = LapseClock(START).moment(START, 0)
     found = explain_packet(engine, now, Datagram(data, "", 0, ETH0, 0, MULTICAST), rules)
     (link,) = found["links"]
