@@ -9,7 +9,7 @@ SEEDS ?= 1000
 FIRST ?= 0
 JOBS ?= $(shell nproc 2>/dev/null || echo 1)
 
-.PHONY: demo test check sim bench compiled test-compiled format clean
+.PHONY: demo test check sim bench docs compiled test-compiled format clean
 
 demo: $(READY)            ## a server, clients through a relay, and a kill -9: what was promised is what was seen
 	@$(BIN)/tandem demo
@@ -38,6 +38,14 @@ bench: $(COMPILED) .venv/bench     ## Tandem beside Kea, as root: five minutes; 
 
 sim: $(READY)             ## simulated worlds, SEEDS of them from FIRST on; what fails is shrunk and shown
 	@$(BIN)/tandem sim --seeds $(SEEDS) --first $(FIRST) --jobs $(JOBS)
+
+docs: .venv-docs/ready    ## the documents as a site, in dist/site; fails if a link leads nowhere
+	@.venv-docs/bin/mkdocs build --quiet
+
+.venv-docs/ready: docs/requirements.lock
+	@$(PYTHON) -m venv --clear .venv-docs
+	@.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r docs/requirements.lock
+	@touch $@
 
 format: $(READY)          ## put the code into its form
 	@$(BIN)/ruff format src tests packaging bench monitoring
@@ -68,4 +76,4 @@ test-compiled: $(COMPILED)    ## what tests the pure core, on the compiled build
 		tests/pair tests/rfc tests/scripts tests/sim/test_worlds.py tests/unit tests/wire
 
 clean:                    ## remove all that was set up
-	@rm -rf .venv .venv-compiled .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	@rm -rf .venv .venv-compiled .venv-docs .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
