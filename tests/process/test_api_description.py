@@ -37,3 +37,30 @@ def test_schemathesis_finds_nothing(tmp_path: Path) -> None:
         assert f"{len(OPERATIONS)} selected / {len(OPERATIONS)} total" in done.stdout
         assert server.ask("status")
         assert not [line for line in web.log if "Traceback" in line]
+
+
+WITHOUT_CREDENTIALS = """\
+[checks]
+positive_data_acceptance.expected-statuses = [401, 403]
+negative_data_rejection.expected-statuses = [401, 403]
+"""
+
+
+def test_without_credentials_everything_asked_by_the_description_is_refused(tmp_path: Path) -> None:
+    with Server(tmp_path, with_web(tmp_path)) as server, Web(server.file, server.folder) as web:
+        get_leases(server, 1)
+        before = server.leases()
+        description = tmp_path / "openapi.json"
+        description.write_text(web.ask("GET", "/openapi.json", web.reader).text)
+        config = tmp_path / "schemathesis.toml"
+        config.write_text(WITHOUT_CREDENTIALS)
+        program = str(Path(sys.executable).with_name("st"))
+        checks = "positive_data_acceptance,negative_data_rejection"
+        command = [program, "--config-file", str(config), "run", str(description), "--url", f"http://[::1]:{web.port}"]
+        words = ["--checks", checks, "--phases", "examples,coverage,fuzzing", "--max-examples", "10", "--seed", "9915"]
+        done = subprocess.run(
+            [*command, *words, "--no-color"], capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert f"{len(OPERATIONS)} selected / {len(OPERATIONS)} total" in done.stdout
+        assert server.leases() == before
