@@ -165,7 +165,7 @@ def test_ready_and_stopping_are_told_to_systemd(tmp_path: Path) -> None:
     [
         (("serve", "/nowhere.toml"), 1, "cannot be read"),
         (("check", "/nowhere.toml"), 1, "cannot be read"),
-        (("explain",), 2, "Give either --duid or --lease"),
+        (("explain",), 2, "Give one of --duid, --lease and --pcap"),
         (("fly",), 2, "No such command"),
     ],
 )

@@ -122,11 +122,7 @@ def _options(file: File) -> Iterator[Problem]:
     for at, options in option_scopes(file):
         numbers = {int(each) for each in options.numbered()}
         for name, option in options.defined().items():
-            defined = file.option_definition.get(name)
-            if defined is None:
-                names = ", ".join(sorted(known | file.option_definition.keys()))
-                yield Problem((*at, name), f"there is no option {name!r}; write its number, or one of {names}")
-                continue
+            defined = file.option_definition[name]
             if defined.code in numbers:
                 yield Problem((*at, name), f"option {defined.code} stands here by its number, too")
             try:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from ipaddress import IPv6Network
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -90,13 +91,19 @@ def parse(text: str) -> model.File:
         raise ConfigError([f"The file is not TOML: {error}."]) from error
     lines = Lines(text)
     try:
-        file = model.File.model_validate(raw)
+        file = model.File.model_validate(raw, context=defined_options(raw))
     except ValidationError as error:
         raise ConfigError(_sorted_sentences(_problems(error), lines)) from error
     found = list(contradictions(file))
     if found:
         raise ConfigError(_sorted_sentences(found, lines))
     return file
+
+
+def defined_options(raw: Mapping[str, Any]) -> tuple[str, ...]:
+    """Name the options that a file defines, as long as that is all that is known of it."""
+    definitions = raw.get("option-definition")
+    return tuple(definitions) if isinstance(definitions, dict) else ()
 
 
 def _problems(error: ValidationError) -> list[Problem]:

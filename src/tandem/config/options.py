@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from ipaddress import IPv6Address
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
@@ -76,7 +84,7 @@ class VendorSpecific(Table):
 
 
 class Options(BaseModel):
-    """What clients are told when they ask for it."""
+    """What clients are told when they ask for it. The context of validation are the names that the file defines."""
 
     model_config = ConfigDict(extra="allow", alias_generator=kebab, frozen=True)
     __pydantic_extra__: dict[str, NumberedOption] = Field(init=False)
@@ -116,13 +124,15 @@ class Options(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _only_numbers_beside_names(cls, value: Any) -> Any:
+    def _only_numbers_beside_names(cls, value: Any, info: ValidationInfo) -> Any:
         if not isinstance(value, dict):
             return value
         names = {kebab(name) for name in cls.model_fields}
-        for key in value.keys() - names:
+        defined: Collection[str] = info.context or ()
+        for key in value.keys() - names - set(defined):
             if not key.isdecimal():
-                continue  # it may be defined in the file
+                known = ", ".join(sorted({*names, *defined}))
+                raise ValueError(f"there is no option {key!r}; write its number, or one of {known}")
             if isinstance(value[key], dict) and "value" in value[key]:
                 raise ValueError(f"option {key} has no definition; give exactly one of hex, string and addresses")
             if not 0 < int(key) <= 0xFFFF or int(key) in NOT_TO_BE_CONFIGURED:
