@@ -29,7 +29,7 @@ def read_capture(path: Path) -> Iterator[Captured]:
     except ImportError:
         raise CommandFailed("To read captures, install scapy: pip install scapy, or python3-scapy on Debian.") from None
     try:
-        with PcapReader(str(path)) as packets:
+        with path.open("rb") as file, PcapReader(file) as packets:
             for number, packet in enumerate(packets, 1):
                 if IPv6 in packet and UDP in packet and packet[UDP].dport == SERVER_PORT:
                     yield Captured(number, packet[IPv6].src, bytes(packet[UDP].payload))

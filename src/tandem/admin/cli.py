@@ -256,3 +256,6 @@ def main() -> None:
     except BrokenPipeError:  # whoever reads our output has seen enough
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:  # of a file that was named and cannot be used, where nothing better was said of it
+        typer.echo(f"{error.filename or 'A file'} cannot be used: {error.strerror or error}.", err=True)
+        sys.exit(1)
