@@ -6,17 +6,20 @@ each server's own choice; all else is to be the same, or a reason is given here.
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import json
+import re
 import select
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
+from imports.test_dhcpd import unaccounted as unaccounted_statements
 from imports.test_kea import unaccounted
 from system.needs import need_namespaces, need_program
 from system.net import Lab, Process, until
@@ -26,7 +29,7 @@ from tandem.effects.settings import Settings
 from tandem.imports.dhcpd import import_dhcpd
 from tandem.imports.kea import import_kea
 from tandem.imports.kea_text import read_kea
-from tandem.imports.report import Report
+from tandem.imports.report import ImportFailed, Report
 from tandem.imports.tandem_file import write_file
 from tandem.lease.lease import key_of
 from tandem.wire.message import Message, MessageType, Relayed, read_message
@@ -49,6 +52,7 @@ from tandem.wire.options import (
 pytestmark = pytest.mark.system
 
 EXAMPLES = Path("/usr/share/doc/kea/examples/kea6")
+MANUAL = Path("/usr/share/man/man5/dhcpd.conf.5.gz")
 OWN = Path(__file__).parent.parent / "imports"
 WITHIN_S = 20.0
 ANSWER_WITHIN_S = 1.0
@@ -104,7 +108,7 @@ class Site:
             lab.plug(self.server, link, link, f"2001:db8:ffff:{number}::1/64")
             lab.plug(self._clients, link, link, f"2001:db8:ffff:{number}::2/64")
 
-    @contextmanager
+    @contextlib.contextmanager
     def running(self, argv: list[str], name: str) -> Iterator[Process]:
         """Run a server until it is not needed any more."""
         process = self.server.start(argv, self.folder / f"{name}.log")
@@ -392,6 +396,30 @@ def test_every_example_of_kea_is_accounted_for(path: Path) -> None:
     assert unaccounted(path, report) == []
     server = text.partition("[server.")[2].partition("]")[0]
     assert load_text(text, server).complaints == ()
+
+
+def of_manual() -> list[str]:
+    """Give the examples in dhcpd.conf(5): what stands there as it is, and has a block."""
+    text = gzip.decompress(MANUAL.read_bytes()).decode() if MANUAL.exists() else ""
+    blocks = re.findall(r"(?m)^\.nf$(.*?)^\.fi$", text, re.DOTALL)
+    plain = [re.sub(r"\\f[BIRP]|\\&", "", re.sub(r"(?m)^\.(?!\d).*$", "", block)) for block in blocks]
+    return [each.replace("\\-", "-").replace("\\(", "(") for each in plain if "{" in each and "[" not in each]
+
+
+def test_every_example_of_dhcpds_manual_is_accounted_for(tmp_path: Path) -> None:
+    need_program("dhcpd")
+    examples = of_manual()
+    read = 0
+    for number, example in enumerate(examples):
+        path = tmp_path / f"{number}.conf"
+        path.write_text(example)
+        report = Report()
+        with contextlib.suppress(ImportFailed):  # some have dots where something was left out
+            import_dhcpd(path, None, ["eth0"], report)
+            read += 1
+            assert unaccounted_statements(path, report) == [], example
+    assert len(examples) > 10
+    assert read > len(examples) * 2 // 3
 
 
 def test_dhcpd_and_the_import_of_its_file_answer_alike(site: Site) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,3 +85,35 @@ def test_whole_files_in_documents_can_be_served(name: str) -> None:
     assert whole
     for each in whole:
         parse(each)
+
+
+NOTES = ("note", "say", "_say", "Note", "_note")
+"""What events are made by; the second argument is the level, `info` if there is none."""
+
+
+def events() -> dict[str, set[str]]:
+    """Give all events that the code makes, each with its levels; `?` for one that is found out when it happens."""
+    found: dict[str, set[str]] = {}
+    for path in (TREE / "src" / "tandem").rglob("*.py"):
+        if "sim" in path.parts:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Call) or not node.args or not isinstance(node.args[0], ast.Constant):
+                continue
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if called in NOTES and isinstance(node.args[0].value, str):
+                level = node.args[1] if len(node.args) > 1 else ast.Constant("info")
+                said = str(level.value) if isinstance(level, ast.Constant) else "?"
+                found.setdefault(node.args[0].value, set()).add(said)
+    return found
+
+
+def test_every_event_is_explained_with_its_levels() -> None:
+    explained: dict[str, set[str]] = {}
+    for names, levels in re.findall(r"(?m)^\| (`.*?) \| (\S.*?) \|", (TREE / "docs" / "events.md").read_text()):
+        each, level = re.findall(r"`([a-z-]+)`", names), levels.split(", ")
+        one_to_one = len(each) == len(level)
+        explained |= {name: {level[at]} if one_to_one else set(level) for at, name in enumerate(each)}
+    made = events()
+    assert explained.keys() == made.keys()
+    assert [name for name, levels in made.items() if "?" not in levels and levels != explained[name]] == []
