@@ -149,6 +149,37 @@ def test_a_client_is_found_and_explained(browser: Browser, webs: dict[str, Web])
     assert "would be given" in shown
 
 
+ODD = (
+    "<img src=x onerror=alert(1)>",
+    "'\"`;--",
+    "%00%2f..",
+    "zz",
+    "::/0",
+    "2001:db8::/129",
+    "/",
+    "x" * 5000,
+    "\N{PILE OF POO}",
+    "&duid=00",
+)
+
+
+def test_whatever_is_looked_for_there_is_a_sentence(browser: Browser, webs: dict[str, Web]) -> None:
+    look_at(browser, webs["a"])
+    browser.run('sessionStorage.setItem("token", arguments[0])', webs["a"].token)
+    for wanted in ODD:
+        browser.run('document.getElementById("wanted").value = arguments[0]', wanted)
+        browser.run('document.querySelector("#search button").click()')
+        said = browser.wait(
+            'const found = document.getElementById("found").textContent;'
+            "return /\\.$|on record|first/.test(found) && !/Looking/.test(found) && found"
+        )
+        assert "." in said, wanted
+        assert browser.run('return document.querySelectorAll("#found img, #found script").length') == 0
+    assert browser.run(STATE) == "NORMAL NORMAL"
+    # What the server refuses is said by the browser, too; nothing else may be.
+    assert [each for each in browser.complaints() if "400 (Bad Request)" not in each] == []
+
+
 def test_commands_ask_for_a_token_and_for_a_yes_and_act(browser: Browser, webs: dict[str, Web], pair: Pair) -> None:
     look_at(browser, webs["a"])
     browser.run("sessionStorage.clear()")
