@@ -156,6 +156,24 @@ def test_who_a_pool_is_for(tmp_path: Path, permits: str, conditions: list[dict[s
     load_text(write_file(made, "x"), None)
 
 
+def test_a_vendors_options_are_its_own_wherever_the_vendor_is_named(tmp_path: Path) -> None:
+    made, _ = from_dhcpd(
+        tmp_path,
+        "option space acme code width 2 length width 2;\n"
+        "option acme.gateway code 5 = array of ip6-address;\n"
+        "option acme.gateway 2001:db8::5;\n"
+        "option vsio.acme code 9 = encapsulate acme;\n"
+        "subnet6 2001:db8:1::/64 { }\n",
+    )
+    suboptions = {"5": "20010db8000000000000000000000005"}
+    assert made["options"]["vendor-options"] == [{"enterprise": 9, "suboptions": suboptions}]
+
+
+def test_the_servers_duid_is_written_with_two_digits_for_each_octet(tmp_path: Path) -> None:
+    made, _ = from_dhcpd(tmp_path, "option dhcp6.server-id 0:1:0:1:a:b;\nsubnet6 2001:db8:1::/64 { }\n")
+    assert made["server"]["a"]["duid"] == "00:01:00:01:0a:0b"
+
+
 def test_prefixes_between_any_two_become_pools(tmp_path: Path) -> None:
     made, report = from_dhcpd(tmp_path, "subnet6 2001:db8:1::/64 { prefix6 2001:dba:0:100:: 2001:dba:0:300:: /56; }\n")
     assert made["subnet"][0]["pd-pools"] == [

@@ -149,6 +149,26 @@ def test_defaults_are_written_out(tmp_path: Path) -> None:
     assert made["lifetimes"] == {"preferred-lifetime": 3600, "valid-lifetime": 7200}
 
 
+def test_what_the_file_may_not_say_is_lost_and_keeps_nothing_from_being_served(tmp_path: Path) -> None:
+    made, report = from_kea(
+        tmp_path,
+        {
+            "option-data": [
+                {"name": "information-refresh-time", "data": "5"},
+                {"name": "solmax-rt", "data": "59"},
+                {"name": "domain-search", "data": "a..b"},
+                {"code": 56, "csv-format": False, "data": "0001"},
+                {"name": "dns-servers", "data": "2001:db8::53"},
+            ],
+            "subnet6": [{"subnet": "2001:db8:1::/64"}],
+        },
+    )
+    assert made["options"] == {"dns-servers": ["2001:db8::53"]}
+    assert [report.is_lost(f"Dhcp6.option-data[{number}].data") for number in range(1, 6)] == [True] * 4 + [False]
+    assert "information-refresh-time: " in shown(report)
+    load_text(write_file(made, "x"), None)
+
+
 HA = {
     "this-server-name": "left",
     "mode": "load-balancing",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from ipaddress import IPv6Network
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,7 @@ from tandem.imports.kea_leases import read_kea_leases
 from tandem.imports.leases import Counts, Imported, put_leases
 from tandem.imports.report import ImportFailed
 from tandem.lease.change import Put
-from tandem.lease.lease import FOREVER, BindingStatus, Lease, show_key, unpack
+from tandem.lease.lease import FOREVER, BindingStatus, Lease, key_of, show_key, unpack
 from tandem.stores.sqlite import SqliteStore
 
 HEAD = (
@@ -83,6 +86,14 @@ def test_the_last_word_on_each_lease_of_kea_counts(tmp_path: Path) -> None:
     assert found["2001:db8:1::4"].status is BindingStatus.ABANDONED
     assert found["2001:db8:1::5"].until_utc == FOREVER
     assert found["2001:db8:1::6"].hostname == ""
+
+
+@pytest.mark.parametrize("octets", ["00", "00:00:00"])
+def test_an_address_that_was_declined_is_nobodys(tmp_path: Path, octets: str) -> None:
+    path = tmp_path / "leases6.csv"
+    path.write_text(HEAD + row("2001:db8:1::1", state=1).replace(DUID, octets))
+    (found,) = read_kea_leases(path)
+    assert (found.status, found.duid) == (BindingStatus.ABANDONED, bytes(3))
 
 
 @pytest.mark.parametrize(
@@ -188,10 +199,6 @@ def test_a_broken_file_of_dhcpd_is_refused(tmp_path: Path, old: str, new: str) -
 
 
 def lease(key_text: str, **changes: object) -> Imported:
-    from ipaddress import IPv6Network
-
-    from tandem.lease.lease import key_of
-
     network = IPv6Network(key_text)
     made = Imported(
         key_of(int(network.network_address), network.prefixlen),
@@ -231,6 +238,22 @@ def test_leases_are_put_where_the_server_finds_them_and_the_partner_is_owed_them
     assert first.owes_partner
     assert leases["2001:db9:0:100::/56"].owes_partner
     assert not leases["2001:db8:2::1"].owes_partner
+
+
+def test_what_root_wrote_belongs_to_the_folders_owner_even_if_it_was_cut_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[tuple[str, int]] = []
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "chown", lambda path, owner, _group: given.append((path.name, owner)))
+
+    def broken() -> Iterator[Imported]:
+        yield lease("2001:db8:1::1")
+        raise ImportFailed("Line 2 is no lease.")
+
+    with pytest.raises(ImportFailed, match="Line 2"):
+        put_leases(broken(), settings(), tmp_path, lambda _: None)
+    assert ("leases.db", tmp_path.stat().st_uid) in given
 
 
 def test_leases_are_only_put_where_there_are_none(tmp_path: Path) -> None:

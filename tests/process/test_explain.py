@@ -15,6 +15,7 @@ from scapy.utils import wrpcap, wrpcapng
 
 from process.server import Server, get_leases
 from served import through_relay
+from tandem.admin.client import CommandFailed
 from tandem.sim.client import SimClient
 
 
@@ -39,6 +40,17 @@ def captured(folder: Path, name: str = "asked.pcap") -> Path:
     path = folder / name
     (wrpcapng if name.endswith("ng") else wrpcap)(str(path), frames)
     return path
+
+
+def test_a_message_to_the_server_alone_is_explained_as_it_is_taken(server: Server, tmp_path: Path) -> None:
+    path = tmp_path / "alone.pcap"
+    asked = SimClient(7).solicit().write()
+    wrpcap(str(path), [Ether() / IPv6(src="fe80::1", dst="fe80::2") / UDP(sport=546, dport=547) / Raw(asked)])
+    assert "It is discarded: a client has to send to the servers' multicast address" in explain(
+        server, "--pcap", str(path)
+    )
+    with pytest.raises(CommandFailed, match="'here' is not an IPv6 address, such as ff02::1:2"):
+        server.ask("explain", packet=asked.hex(), to="here")
 
 
 def explain(server: Server, *words: str) -> str:

@@ -12,10 +12,11 @@ SERVER_PORT = 547
 
 
 class Captured(NamedTuple):
-    """A message to servers and relays: its number in the file, from 1, who sent it, and its octets."""
+    """A message to servers and relays: its number in the file, from 1, who sent it, where to, and its octets."""
 
     number: int
     peer: str
+    to: str
     data: bytes
 
 
@@ -32,7 +33,7 @@ def read_capture(path: Path) -> Iterator[Captured]:
         with path.open("rb") as file, PcapReader(file) as packets:
             for number, packet in enumerate(packets, 1):
                 if IPv6 in packet and UDP in packet and packet[UDP].dport == SERVER_PORT:
-                    yield Captured(number, packet[IPv6].src, bytes(packet[UDP].payload))
+                    yield Captured(number, packet[IPv6].src, packet[IPv6].dst, bytes(packet[UDP].payload))
     except FileNotFoundError:
         raise CommandFailed(f"There is no file {path}.") from None
     except (OSError, EOFError, Scapy_Exception) as error:

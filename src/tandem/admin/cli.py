@@ -179,7 +179,7 @@ def _explain_capture(
     for each in read_capture(path):
         if number in (None, each.number):
             found += 1
-            answer = server.ask("explain", packet=each.data.hex(), interface=interface)
+            answer = server.ask("explain", packet=each.data.hex(), interface=interface, to=each.to)
             if as_json:
                 typer.echo(json.dumps({"packet": each.number, "peer": each.peer, **answer}))
             else:

@@ -12,23 +12,15 @@ from tandem.config.table import Table
 from tandem.config.values import Hex, Octets, OneOrMore, Prefix
 from tandem.effects import conditions
 from tandem.effects.conditions import Comparison, Condition, Subject, Where
+from tandem.server.validate import ROWS
 from tandem.wire.message import MessageType
 
 MESSAGE_TYPES: Mapping[str, MessageType] = {
-    each.name.lower().replace("_", "-"): each
-    for each in (
-        MessageType.SOLICIT,
-        MessageType.REQUEST,
-        MessageType.CONFIRM,
-        MessageType.RENEW,
-        MessageType.REBIND,
-        MessageType.RELEASE,
-        MessageType.DECLINE,
-        MessageType.INFORMATION_REQUEST,
-    )
+    each.name.lower().replace("_", "-"): each for each in map(MessageType, ROWS)
 }
-ANY_RELAY = 1
-"""Which relay is meant unless one is said: the one next to the client."""
+"""The messages of clients that a server answers, by the names that the file has for them."""
+NEXT_TO_CLIENT = 1
+"""Which relay is meant unless one is said."""
 
 
 def _or_what_it_is(value: object) -> object:
@@ -86,7 +78,7 @@ class OptionMatch(Match):
 class RelayOptionMatch(OptionMatch):
     """An option of a relay: 1 is the relay next to the client, -1 the one next to the server."""
 
-    relay: int = Field(default=ANY_RELAY, ge=-32, le=32)
+    relay: int = Field(default=NEXT_TO_CLIENT, ge=-32, le=32)
 
 
 class VendorMatch(Match):
@@ -104,12 +96,6 @@ class VendorOptionMatch(VendorMatch):
 def _matcher(description: str) -> tuple[BeforeValidator, WithJsonSchema]:
     schema = {"type": ["string", "array", "object"], "description": description}
     return BeforeValidator(_or_what_it_is), WithJsonSchema(schema)
-
-
-def _message_type(value: str) -> str:
-    if value not in MESSAGE_TYPES:
-        raise ValueError(f"{value!r} is no message of clients; there are {', '.join(MESSAGE_TYPES)}")
-    return value
 
 
 class When(Table):
@@ -132,14 +118,17 @@ class When(Table):
     subscriber_id: Annotated[Match, *_matcher("the relay's subscriber-id")] | None = None
     link_address: Annotated[list[Prefix], OneOrMore] | None = None
     peer_address: Annotated[list[Prefix], OneOrMore] | None = None
-    relay: int = Field(default=ANY_RELAY, ge=-32, le=32)
+    relay: int = Field(default=NEXT_TO_CLIENT, ge=-32, le=32)
     message: Annotated[list[str], OneOrMore] | None = None
     interface: Annotated[list[str], OneOrMore] | None = None
 
     @field_validator("message")
     @classmethod
     def _message_types(cls, value: list[str] | None) -> list[str] | None:
-        return None if value is None else [_message_type(each) for each in value]
+        for each in value or ():
+            if each not in MESSAGE_TYPES:
+                raise ValueError(f"{each!r} is no message of clients; there are {', '.join(MESSAGE_TYPES)}")
+        return value
 
     @model_validator(mode="after")
     def _says_something(self) -> When:

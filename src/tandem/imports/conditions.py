@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from ipaddress import IPv6Address
 from typing import Any, NamedTuple
 
@@ -88,3 +89,15 @@ def both(outer: list[str], inner: list[str]) -> tuple[str, When]:
     """Give a name and the condition of a class whose members are in one of the outer and in one of the inner ones."""
     either = [{"any": [{"class": each} for each in names]} for names in (outer, inner)]
     return f"{'-'.join(outer)}-and-{'-'.join(inner)}", {"all": either}
+
+
+def disjunction(read: Callable[[], When], skip: Callable[[str], bool]) -> When:
+    """Read conditions joined by `or`, and by `and`, which binds tighter; `skip` goes over a word if it stands there."""
+    either = []
+    while True:
+        every = [read()]
+        while skip("and"):
+            every.append(read())
+        either.append(every[0] if len(every) == 1 else {"all": every})
+        if not skip("or"):
+            return either[0] if len(either) == 1 else {"any": either}

@@ -146,7 +146,7 @@ class _Import:
                     changes["rapid_commit"] = True
                     self._report.carried(each.where)
                 elif option == "dhcp6.server-id":
-                    self._server["duid"] = each.texts[-1]
+                    self._server["duid"] = padded(each.texts[-1])
                     self._report.carried(each.where)
                 else:
                     options.append(each)
@@ -237,18 +237,6 @@ class _Import:
         network = _network(statement, text)
         scope = self._scope(block, around)
         self._report.carried(statement.where)
-        table: dict[str, Any] = {"prefix": str(network)}
-        if scope.interface:
-            table["interface"] = scope.interface
-        if scope.network:
-            table["shared-network"] = scope.network
-        if scope.rapid_commit:
-            table["rapid-commit"] = True
-        own_times = {name: value for name, value in _lifetimes(scope.times).items() if self._general.get(name) != value}
-        if own_times:
-            table["lifetimes"] = own_times
-        if scope.options:
-            table["options"] = dict(scope.options)
         pools, pd_pools = self._pools(block, list(scope.classes), {})
         for each in block:
             if each.name == "pool6" and each.block is not None:
@@ -261,11 +249,18 @@ class _Import:
                 self._report.carried(each.where)
                 pools += more[0]
                 pd_pools += more[1]
-        if pools:
-            table["pools"] = pools
-        if pd_pools:
-            table["pd-pools"] = pd_pools
-        self._subnets.append(table)
+        general = self._general
+        table = {
+            "prefix": str(network),
+            "interface": scope.interface,
+            "shared-network": scope.network,
+            "rapid-commit": scope.rapid_commit or "",
+            "lifetimes": {name: each for name, each in _lifetimes(scope.times).items() if general.get(name) != each},
+            "options": dict(scope.options),
+            "pools": pools,
+            "pd-pools": pd_pools,
+        }
+        self._subnets.append({name: each for name, each in table.items() if each not in ("", [], {})})
         self._declarations([each for each in block if each.name != "pool6"], scope._replace(options={}))
 
     def _pools(

@@ -10,58 +10,26 @@ from tandem.imports.dhcpd_text import Statement, Word, padded
 from tandem.imports.options import CannotCarry, OptionReader
 from tandem.imports.report import Report
 from tandem.imports.source import Section
-from tandem.imports.standard_options import DHCP6
+from tandem.imports.standard_options import DHCP6, STANDARD
 
 NAMES: dict[str, int] = {
+    **{name: definition.code for name, definition in STANDARD[DHCP6].items()},
     "client-id": 1,
     "server-id": 2,
     "oro": 6,
-    "preference": 7,
-    "unicast": 12,
     "status-code": 13,
     "rapid-commit": 14,
     "user-class": 15,
-    "vendor-class": 16,
-    "vendor-opts": 17,
     "interface-id": 18,
     "sip-servers-names": 21,
     "sip-servers-addresses": 22,
     "name-servers": 23,
-    "domain-search": 24,
-    "nis-servers": 27,
-    "nisp-servers": 28,
-    "nis-domain-name": 29,
-    "nisp-domain-name": 30,
-    "sntp-servers": 31,
     "info-refresh-time": 32,
     "bcms-server-d": 33,
     "bcms-server-a": 34,
-    "geoconf-civic": 36,
-    "remote-id": 37,
-    "subscriber-id": 38,
     "fqdn": 39,
-    "pana-agent": 40,
-    "new-posix-timezone": 41,
-    "new-tzdb-timezone": 42,
-    "v6-lost": 51,
-    "capwap-ac-v6": 52,
-    "relay-id": 53,
-    "v6-access-domain": 57,
-    "sip-ua-cs-list": 58,
-    "bootfile-url": 59,
-    "bootfile-param": 60,
-    "client-arch-type": 61,
-    "nii": 62,
-    "aftr-name": 64,
-    "erp-local-domain-name": 65,
-    "rdnss-selection": 74,
-    "client-linklayer-addr": 79,
-    "link-address": 80,
-    "solmax-rt": 82,
-    "inf-max-rt": 83,
-    "v6-captive-portal": 103,
 }
-"""dhcpd's names of DHCPv6 options, without `dhcp6.`."""
+"""dhcpd's names of DHCPv6 options, without `dhcp6.`; most are Kea's, too."""
 TYPES = {
     "boolean": "boolean",
     "flag": "boolean",
@@ -72,6 +40,8 @@ TYPES = {
     "domain-name": "fqdn",
     "domain-list": "fqdn",
 }
+VENDORS = "vsio."
+"""What names begin with that say which vendor a space of options is of."""
 OCTETS = re.compile(r"[0-9A-Fa-f]{1,2}(:[0-9A-Fa-f]{1,2})*")
 OF_DHCPV4 = "It is of DHCPv4."
 
@@ -86,14 +56,12 @@ class DhcpdOptions:
         self._codes: dict[tuple[str, str], int] = {(DHCP6, name): code for name, code in NAMES.items()}
 
     def define(self, statements: Iterable[Statement]) -> None:
-        """Take over all definitions, those inside of blocks too."""
-        for each in statements:
-            if is_definition(each):
-                try:
-                    self._define(each)
-                except CannotCarry as error:
-                    self._report.lost(each.where, str(error))
-            self.define(each.block or ())
+        """Take over all definitions, those inside of blocks too: first whose the spaces are, wherever that is said."""
+        for each in sorted(_definitions(statements), key=lambda each: not each.texts[0].startswith(VENDORS)):
+            try:
+                self._define(each)
+            except CannotCarry as error:
+                self._report.lost(each.where, str(error))
 
     def code_of(self, name: str) -> int | None:
         """Give the code of a DHCPv6 option by its whole name, None if there is none."""
@@ -131,7 +99,7 @@ class DhcpdOptions:
             raise CannotCarry("Its code or its type is missing.") from None
         if not name:
             raise CannotCarry(OF_DHCPV4)
-        if space == "vsio":
+        if f"{space}." == VENDORS:
             self._vendors[kinds[-1].text] = code
             self._report.carried(statement.where)
             return
@@ -156,6 +124,13 @@ class DhcpdOptions:
         if len(data) == 1 and not data[0].is_text and self.reader.is_of_octets(space, code) and _is_octets(data[0]):
             return space, {**values, "csv-format": False, "data": padded(data[0].text)}
         return space, {**values, "data": _joined(data)}
+
+
+def _definitions(statements: Iterable[Statement]) -> Iterator[Statement]:
+    for each in statements:
+        if is_definition(each):
+            yield each
+        yield from _definitions(each.block or ())
 
 
 def is_definition(statement: Statement) -> bool:

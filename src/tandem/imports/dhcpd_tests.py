@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tandem.imports.conditions import Constant, Octets, Operand, When, equal
+from tandem.imports.conditions import Constant, Octets, Operand, When, disjunction, equal
 from tandem.imports.dhcpd_text import Word, octets
 from tandem.imports.options import CannotCarry
 
@@ -36,11 +36,8 @@ class ExpressionParser:
             raise CannotCarry(f"{self._words[self._at].text!r} is not understood.")
 
     def disjunction(self, depth: int) -> When:
-        """Read conditions joined by `or`."""
-        parts = [self._conjunction(depth)]
-        while self._skip("or"):
-            parts.append(self._conjunction(depth))
-        return parts[0] if len(parts) == 1 else {"any": parts}
+        """Read conditions joined by `or` and `and`."""
+        return disjunction(lambda: self._negation(depth), self._skip)
 
     def operand(self, relay: int = 0) -> Operand:
         """Read what is compared: a part of the message, or octets."""
@@ -62,12 +59,6 @@ class ExpressionParser:
             return Constant(_octets(word.text))
         raise CannotCarry(f"There is nothing like {word.text!r} here.")
 
-    def _conjunction(self, depth: int) -> When:
-        parts = [self._negation(depth)]
-        while self._skip("and"):
-            parts.append(self._negation(depth))
-        return parts[0] if len(parts) == 1 else {"all": parts}
-
     def _negation(self, depth: int) -> When:
         if not depth:
             raise CannotCarry("It is too deep.")
@@ -79,9 +70,7 @@ class ExpressionParser:
             return inside
         if self._skip("exists"):
             return {"option": {"code": self._code()}}
-        if self._skip("known"):
-            return {"reserved": True}
-        if self._skip("static"):
+        if self._skip("known") or self._skip("static"):
             return {"reserved": True}
         left = self.operand()
         is_other = self._skip("!")

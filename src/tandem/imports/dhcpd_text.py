@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from tandem.imports.kea_text import read_text
 from tandem.imports.report import ImportFailed
+from tandem.imports.source import read_text
 
 TOKEN = re.compile(r"""\s+|\#[^\n]*|"(?:[^"\\]|\\.)*"|[;{}(),=]|[^\s;{}(),="\#]+""", re.DOTALL)
 ESCAPE = re.compile(r"\\(?:([0-7]{3})|x([0-9A-Fa-f]{2})|(.))", re.DOTALL)

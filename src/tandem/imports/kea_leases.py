@@ -21,6 +21,7 @@ DECLINED = "1"
 STATUSES = {"0": BindingStatus.ACTIVE, DECLINED: BindingStatus.ABANDONED}
 NEEDED = ("address", "duid", "valid_lifetime", "expire", "pref_lifetime", "lease_type", "iaid", "prefix_len")
 UINT32 = 1 << 32
+DUID_OCTETS_MIN = 3
 
 
 def read_kea_leases(path: Path) -> Iterator[Imported]:
@@ -62,9 +63,12 @@ def _read(row: Mapping[str, str]) -> tuple[int, Imported | None]:
     if status is None or not valid_s or kind not in (ADDRESS, PREFIX):
         return key, None
     is_for_ever = valid_s == FOREVER
+    duid = read_octets(row["duid"])
+    if status is BindingStatus.ABANDONED:  # nobody has it: Kea writes one octet, later ones three, in place of a DUID
+        duid = duid.ljust(DUID_OCTETS_MIN, b"\0")
     lease = Imported(
         key,
-        read_octets(row["duid"]),
+        duid,
         int(row["iaid"]) % UINT32,
         status,
         min(until_utc - valid_s, FOREVER),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from ipaddress import AddressValueError, IPv6Address
 from typing import Any
 
-from tandem.imports.conditions import Constant, Fact, Octets, Operand, When, equal, shown_octets
+from tandem.imports.conditions import Constant, Fact, Octets, Operand, When, disjunction, equal, shown_octets
 from tandem.imports.options import CannotCarry
 
 TOKEN = re.compile(
@@ -62,18 +62,7 @@ class _Parser:
             raise CannotCarry(f"{self._tokens[self._at][1]!r} is not understood.")
 
     def disjunction(self, depth: int) -> When:
-        if not depth:
-            raise CannotCarry("It is too deep.")
-        parts = [self._conjunction(depth)]
-        while self._skip("or"):
-            parts.append(self._conjunction(depth))
-        return parts[0] if len(parts) == 1 else {"any": parts}
-
-    def _conjunction(self, depth: int) -> When:
-        parts = [self._negation(depth)]
-        while self._skip("and"):
-            parts.append(self._negation(depth))
-        return parts[0] if len(parts) == 1 else {"all": parts}
+        return disjunction(lambda: self._negation(depth), self._skip)
 
     def _negation(self, depth: int) -> When:
         if not depth:
@@ -119,14 +108,14 @@ class _Parser:
                 raise CannotCarry(f"{text!r} is not an IPv6 address.") from None
         if kind != "word":
             raise CannotCarry(f"{text!r} is not understood.")
-        read = {
+        read: Callable[[], Any] | None = {
             "substring": self._substring,
             "option": self._option,
             "relay6": self._relay,
             "pkt": self._outside,
             "pkt6": self._packet,
-            "vendor": self._vendor,
-            "vendor-class": self._vendor_class,
+            "vendor": lambda: self._vendor("vendor-option"),
+            "vendor-class": lambda: self._vendor("vendor-class"),
         }.get(text)
         if read is None:
             raise CannotCarry(f"There is nothing like {text!r} here.")
@@ -175,30 +164,23 @@ class _Parser:
             raise CannotCarry(f"There is nothing like pkt6.{word} here.")
         return Fact("message", {})
 
-    def _vendor(self) -> Any:
+    def _vendor(self, key: str) -> Any:
+        """Read what is said of a vendor's option (`vendor-option`), or of its class data (`vendor-class`)."""
         if self._skip("."):
             self._want("enterprise")
-            return Fact("vendor-option", {})
+            return Fact(key, {})
         table = self._enterprise()
         self._want(".")
         if self._skip("exists"):
-            return {"vendor-option": table}
-        self._want("option")
-        return self._content(Octets("vendor-option", {**table, "code": self._code()}))
-
-    def _vendor_class(self) -> Any:
-        if self._skip("."):
-            self._want("enterprise")
-            return Fact("vendor-class", {})
-        table = self._enterprise()
-        self._want(".")
-        if self._skip("exists"):
-            return {"vendor-class": table}
+            return {key: table}
+        if key == "vendor-option":
+            self._want("option")
+            return self._content(Octets(key, {**table, "code": self._code()}))
         self._want("data")
         if self._skip("["):
             self._take("number")
             self._want("]")
-        return Octets("vendor-class", table)
+        return Octets(key, table)
 
     def _enterprise(self) -> dict[str, Any]:
         self._want("[")

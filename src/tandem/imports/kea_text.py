@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tandem.imports.report import ImportFailed
+from tandem.imports.source import read_text
 
 STRING = r'"(?:[^"\\\n]|\\.)*"'
 EXTRAS = re.compile(STRING + r'|//[^\n]*|\#[^\n]*|/\*.*?\*/|<\?include\s+"(?P<file>[^"]+)"\s*\?>', re.DOTALL)
@@ -40,13 +41,3 @@ def _plain(path: Path, includes_left: int) -> str:
         return found[0] if found[0].startswith('"') else re.sub(r"[^\n]", " ", found[0])
 
     return EXTRAS.sub(replaced, text)
-
-
-def read_text(path: Path) -> str:
-    """Read a text file. ImportFailed says why that is not possible."""
-    try:
-        return path.read_text("utf-8")
-    except OSError as error:
-        raise ImportFailed(f"{path} cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise ImportFailed(f"{path} is not a text in UTF-8: octet {error.start} does not belong there.") from error

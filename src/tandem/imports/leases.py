@@ -89,7 +89,7 @@ def put_leases(leases: Iterable[Imported], settings: Settings, folder: Path, pro
         ) from error
     finally:
         store.close()
-    _give_to_owner_of(folder)
+        _give_to_owner_of(folder)
     return Counts(taken, elsewhere)
 
 

@@ -10,20 +10,20 @@ from collections.abc import Iterator, Sequence
 from ipaddress import IPv6Address
 from typing import Any, NamedTuple
 
+from pydantic import ValidationError
+
 from tandem.config.definitions import ENDLESS, TYPES
-from tandem.config.options import NOT_TO_BE_CONFIGURED
+from tandem.config.options import NAMES, NOT_TO_BE_CONFIGURED, Options
 from tandem.imports.source import Section
-from tandem.imports.standard_options import DHCP6, PLAIN_NAMES, STANDARD, Definition
+from tandem.imports.standard_options import DHCP6, STANDARD, Definition
 from tandem.wire.names import read_name
 from tandem.wire.octets import TooLong, write_option
-from tandem.wire.options import InformationRefreshTime, Preference, VendorOptions
+from tandem.wire.options import Preference, VendorOptions
 from tandem.wire.reader import Reader
 
 COMMENTS = dict.fromkeys(("user-context", "comment"), "Comments are not carried over.")
 COMMA = re.compile(r"(?<!\\),")
 INTEGERS = re.compile(r"u?int(8|16|32)")
-SHORTEST_REFRESH_S = 600
-MAX_RT_S = range(60, 86401)
 
 
 class CannotCarry(Exception):
@@ -65,12 +65,8 @@ class OptionReader:
     def _define(self, section: Section) -> None:
         name, space = section.take("name", str) or "", section.take("space", str) or DHCP6
         kind = section.take("type", str) or ""
-        types = (
-            (kind,)
-            if kind != "record"
-            else tuple(each.strip() for each in (section.take("record-types", str) or "").split(","))
-        )
-        section.take("record-types", str)
+        records = section.take("record-types", str) or ""
+        types = tuple(each.strip() for each in records.split(",")) if kind == "record" else (kind,)
         array = section.take("array", bool) or False
         code = section.take("code", int) or 0
         encapsulated = section.take("encapsulate", str) or ""
@@ -80,7 +76,7 @@ class OptionReader:
             )
         self._definitions[space, name] = Definition(code, types, array, encapsulated)
         endless = types if array else types[:-1]
-        is_plain = space == DHCP6 and not encapsulated and code not in PLAIN_NAMES and code not in NOT_TO_BE_CONFIGURED
+        is_plain = space == DHCP6 and not encapsulated and code not in NAMES and code not in NOT_TO_BE_CONFIGURED
         if is_plain and not name.isdecimal() and not any(each in ENDLESS for each in endless):
             table: dict[str, Any] = {"code": code, "type": list(types) if len(types) > 1 else types[0]}
             self.defined[name] = {**table, "array": True} if array else table
@@ -162,10 +158,10 @@ class OptionReader:
         if code in NOT_TO_BE_CONFIGURED or not 0 < code <= 0xFFFF:
             raise CannotCarry("The server says this option by itself where it is due, or nobody does.")
         values = value.values if value.values is not None else _decode(value.definition, value.body)
-        if code in PLAIN_NAMES:
+        if code in NAMES:
             if values is None:
-                raise CannotCarry(f"Write it as {PLAIN_NAMES[code]}.")
-            return {PLAIN_NAMES[code]: _checked(code, values if value.definition.array else values[0])}
+                raise CannotCarry(f"Write it as {NAMES[code]}.")
+            return _checked(NAMES[code], values if value.definition.array else values[0])
         if value.name in self.defined and values is not None:
             record = len(value.definition.types) > 1 or value.definition.array
             return {value.name: values if record else values[0] if values else True}
@@ -272,10 +268,10 @@ def _decode_one(kind: str, reader: Reader) -> Any:
     raise ValueError
 
 
-def _checked(code: int, value: Any) -> Any:
-    """Give the value of an option with bounds. CannotCarry if it lies outside."""
-    if code == InformationRefreshTime.code and value < SHORTEST_REFRESH_S:
-        raise CannotCarry(f"An information-refresh-time is {SHORTEST_REFRESH_S} s at least (RFC 9915 21.23).")
-    if code in (82, 83) and value not in MAX_RT_S:
-        raise CannotCarry("It lies between 60 s and a day (RFC 9915 21.24, 21.25).")
-    return value
+def _checked(name: str, value: Any) -> dict[str, Any]:
+    """Give an option that has a name as an entry of an `options` table. CannotCarry if the file may not say so."""
+    try:
+        Options.model_validate({name: value})
+    except ValidationError as error:
+        raise CannotCarry(f"{name}: {error.errors()[0]['msg']}.") from error
+    return {name: value}

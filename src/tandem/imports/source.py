@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
+from tandem.config import load
+from tandem.config.problems import ConfigError
 from tandem.imports.report import ImportFailed, Report
 
 Kind = TypeVar("Kind", str, int, float, bool)
@@ -107,3 +110,11 @@ class Section:
         if is_there and not found:
             self.report.carried(self.path(name))
         return found
+
+
+def read_text(path: Path) -> str:
+    """Read a text file. ImportFailed says why that is not possible."""
+    try:
+        return load.read_text(path)
+    except ConfigError as error:
+        raise ImportFailed(str(error)) from error

@@ -109,20 +109,3 @@ STANDARD: dict[str, dict[str, Definition]] = {
     },
 }
 """By space and name."""
-PLAIN_NAMES = {
-    21: "sip-domains",
-    22: "sip-servers",
-    23: "dns-servers",
-    24: "domain-search",
-    31: "sntp-servers",
-    32: "information-refresh-time",
-    41: "posix-timezone",
-    42: "tzdb-timezone",
-    59: "bootfile-url",
-    60: "bootfile-parameters",
-    64: "aftr-name",
-    82: "sol-max-rt",
-    83: "inf-max-rt",
-    103: "captive-portal",
-}
-"""The options that have a name here, by code."""

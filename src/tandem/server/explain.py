@@ -10,7 +10,7 @@ from tandem.effects.now import Moment
 from tandem.effects.rules import Rules, Serve
 from tandem.lease.lease import BindingStatus, Lease, is_held, key_of, show_key
 from tandem.lease.space import interval_of
-from tandem.server.bindings import Decision, decide
+from tandem.server.bindings import Decision, decide, off_link_addresses
 from tandem.server.client import Client, identify
 from tandem.server.engine import Engine, is_served
 from tandem.server.places import Home, Place
@@ -23,6 +23,7 @@ from tandem.wire.text import show_address, show_octets
 
 IA_NAMES: Final = {IaNa.code: "IA_NA", IaPd.code: "IA_PD"}
 GIVES_LEASES: Final = (MessageType.SOLICIT, MessageType.REQUEST, MessageType.RENEW, MessageType.REBIND)
+GIVES_UP: Final = (MessageType.RELEASE, MessageType.DECLINE)
 WHY_DISCARDED: Final = {
     "message-type": "no client sends messages of this type",
     "no-client-id": "it has no Client Identifier",
@@ -30,6 +31,7 @@ WHY_DISCARDED: Final = {
     "other-server": "it is for another server",
     "no-server-id": "it names no server, and must",
     "ia-present": "it has identity associations, and must not",
+    "unicast": "a client has to send to the servers' multicast address, and not to one server",
 }
 
 
@@ -68,7 +70,7 @@ def explain_packet(
     client = identify(
         now, message, relays, place, leases, permitted, engine.classes, engine.name_of(datagram.interface)
     )
-    steps = [*_way(engine, data, relays, place), *_steps(engine, client)]
+    steps = [*_way(engine, data, relays, place), *_steps(engine, client, datagram.multicast)]
     link = place.name if place is not None else "none"
     return {
         "holds": [_describe(lease, now.lapse_utc) for lease in leases],
@@ -91,9 +93,11 @@ def _way(engine: Engine, data: bytes, relays: Sequence[Relay], place: Place | No
         yield f"{engine.settings.place(subnet.where)}, {subnet.name}, is for this link."
 
 
-def _steps(engine: Engine, client: Client) -> Iterator[str]:
+def _steps(engine: Engine, client: Client, multicast: bool) -> Iterator[str]:
     message = client.message
     reason = reason_to_discard(message, engine.duid)
+    if reason is None and not (client.relays or multicast):
+        reason = "unicast"
     if reason is not None:
         yield f"It is discarded: {WHY_DISCARDED[reason]} (RFC 9915 section 16)."
         return
@@ -109,21 +113,41 @@ def _steps(engine: Engine, client: Client) -> Iterator[str]:
         yield "It is dropped, as one of its classes says."
         return
     if message.type in GIVES_LEASES and client.place is not None:
-        decisions = decide(engine.allocator, client)
-        yield from _what(engine, decisions)
-        if decisions and all(each.left_to_partner for each in decisions):
-            yield "It gets no answer here."
-            return
-        homes = [told.home for decision in decisions for told in decision.told if told.home is not None]
-        yield from _options(engine, client, homes[0] if homes else None)
-        at_once = client.place.rapid_commit and message.body(RapidCommit.code) is not None
-        reply = "an ADVERTISE" if message.type == MessageType.SOLICIT and not at_once else "a REPLY"
-        yield f"The answer is {reply}."
+        yield from _exchange(engine, client)
     elif message.type == MessageType.INFORMATION_REQUEST:
         yield from _options(engine, client, None)
         yield "The answer is a REPLY."
-    elif client.place is None:
+    elif message.type in GIVES_UP:
+        yield "The answer is a REPLY."
+    elif (
+        message.type == MessageType.CONFIRM
+        and client.place is not None
+        and any(_is_confirmed(ia) for ia in message.ias)
+    ):
+        is_off_link = any(off_link_addresses(client, ia) for ia in message.ias)
+        yield f"Its addresses {'do not fit' if is_off_link else 'fit'} the link; the answer is a REPLY that says so."
+    else:
         yield "It gets no answer."
+
+
+def _is_confirmed(ia: Ia) -> bool:
+    return ia.code == IaNa.code and bool(ia.asked)
+
+
+def _exchange(engine: Engine, client: Client) -> Iterator[str]:
+    """Say what a message that asks for leases is given."""
+    message = client.message
+    decisions = decide(engine.allocator, client)
+    yield from _what(engine, decisions)
+    if decisions and all(each.left_to_partner for each in decisions):
+        yield "It gets no answer here."
+        return
+    homes = [told.home for decision in decisions for told in decision.told if told.home is not None]
+    yield from _options(engine, client, homes[0] if homes else None)
+    may_commit = client.place is not None and client.place.rapid_commit
+    at_once = may_commit and message.body(RapidCommit.code) is not None
+    reply = "an ADVERTISE" if message.type == MessageType.SOLICIT and not at_once else "a REPLY"
+    yield f"The answer is {reply}."
 
 
 def _who(engine: Engine, client: Client) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from ipaddress import AddressValueError, IPv6Network
+from ipaddress import AddressValueError, IPv6Address, IPv6Network
 from itertools import count
 from typing import Any, Final, TypeVar
 
@@ -27,7 +27,8 @@ EXAMINED_PER_PAGE: Final = 20_000
 FOUND_PER_PAGE: Final = 500
 """Leases on a page, of so many that were looked at: a few milliseconds in which nobody is answered."""
 
-MULTICAST: Final = b"\xff\x02" + bytes(14)
+SERVERS: Final = "ff02::1:2"
+"""Where clients send to (RFC 9915 7.1)."""
 Arguments = Mapping[str, Any]
 Some = TypeVar("Some")
 
@@ -159,7 +160,8 @@ class Operator:
     def _explain(self, now: Moment, arguments: Arguments, _effects: Effects) -> Any:
         address, packet = arguments.get("lease"), arguments.get("packet")
         if packet is not None:
-            datagram = Datagram(_read_packet(packet), "", 0, self._interface(arguments.get("interface")), 0, MULTICAST)
+            interface, to = self._interface(arguments.get("interface")), _read_address(arguments.get("to", SERVERS))
+            datagram = Datagram(_read_packet(packet), "", 0, interface, 0, to)
             return explain_packet(self._engine, now, datagram, self._rules)
         if address is not None:
             key = _read_key(address)
@@ -255,6 +257,13 @@ def _read_key(text: Any) -> int:
     except (AddressValueError, ValueError):
         raise CommandError(f"{text!r} is not an IPv6 address or prefix, such as 2001:db8::1.") from None
     return key_of(int(network.network_address), network.prefixlen)
+
+
+def _read_address(text: Any) -> bytes:
+    try:
+        return IPv6Address(str(text)).packed
+    except AddressValueError:
+        raise CommandError(f"{text!r} is not an IPv6 address, such as {SERVERS}.") from None
 
 
 def _read_packet(text: Any) -> bytes:

@@ -5,7 +5,7 @@ Encoded once when the configuration is loaded; the joined octets of each combina
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Final
 
@@ -49,22 +49,18 @@ class Policy:
                 self._joined.clear()
             joined = self._joined[combination] = self._join(combination)
         if client.relays:
-            joined += self._supplied_by_relays(client, self._effective(combination))
+            joined += self._supplied_by_relays(client, combination)
         return joined + _fqdn(client)
 
     def sources(self, client: Client, home: Home | None) -> dict[int, str]:
         """Say where in the file each option stands that the client asked for and is told."""
         combination = _combination(client, home)
         found = {code: where for where, options in self._scopes(combination) for code in options}
-        return {code: found[code] for code in codes_in(client.message.requested) if code in found}
+        return {code: found[code] for code in _codes_to_tell(combination) if code in found}
 
     def _join(self, combination: Combination) -> bytes:
         effective = self._effective(combination)
-        *_, requested, is_information = combination
-        codes = dict.fromkeys(codes_in(requested))
-        if not is_information:
-            codes.pop(InformationRefreshTime.code, None)  # RFC 9915 21.23
-        return b"".join(effective[code] for code in codes if code in effective)
+        return b"".join(effective[code] for code in _codes_to_tell(combination) if code in effective)
 
     def _effective(self, combination: Combination) -> OptionSet:
         return {code: encoded for _, options in self._scopes(combination) for code, encoded in options.items()}
@@ -80,7 +76,7 @@ class Policy:
             if scope is not None:
                 yield scope.where, scope.options
 
-    def _supplied_by_relays(self, client: Client, effective: OptionSet) -> bytes:
+    def _supplied_by_relays(self, client: Client, combination: Combination) -> bytes:
         """Give what relays supply and we have no value for; the innermost relay goes first (RFC 6422 section 6)."""
         wanted = self._settings.relay_supplied.intersection(codes_in(client.message.requested))
         found: dict[int, bytes] = {}
@@ -89,9 +85,12 @@ class Policy:
             for code, start, end in relay.options:
                 if code == RelaySuppliedOptions.code:
                     for inner, body, body_end in _index_if_whole(data, start, end):
-                        if inner in wanted and inner not in effective:
+                        if inner in wanted:
                             found.setdefault(inner, data[body - 4 : body_end])
-        return b"".join(found.values())
+        if not found:
+            return b""
+        effective = self._effective(combination)
+        return b"".join(option for code, option in found.items() if code not in effective)
 
 
 def _combination(client: Client, home: Home | None) -> Combination:
@@ -103,6 +102,15 @@ def _combination(client: Client, home: Home | None) -> Combination:
         client.message.requested,
         client.message.type == MessageType.INFORMATION_REQUEST,
     )
+
+
+def _codes_to_tell(combination: Combination) -> Iterable[int]:
+    """Give the codes of the options that were asked for, each once, without those that are not for this answer."""
+    *_, requested, is_information = combination
+    codes = dict.fromkeys(codes_in(requested))
+    if not is_information:
+        codes.pop(InformationRefreshTime.code, None)  # RFC 9915 21.23
+    return codes
 
 
 def _first_subnet(client: Client) -> SubnetSettings | None:
