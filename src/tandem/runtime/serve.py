@@ -27,6 +27,7 @@ from tandem.runtime.control import Control
 from tandem.runtime.counters import Counters
 from tandem.runtime.doors import BATCH_MAX, Doors, watch_interfaces
 from tandem.runtime.logs import Log
+from tandem.runtime.memory import give_back_large_pieces
 from tandem.runtime.notify import notify, watchdog_s
 from tandem.runtime.partners import Partners
 from tandem.runtime.poison import Poison
@@ -317,6 +318,7 @@ def serve(path: Path, loaded: Loaded, folder: Path, log: Log) -> None:
     Raises StoreError or OSError if it cannot start, and whatever made it impossible to go on.
     """
     started = time.monotonic()
+    give_back_large_pieces()
 
     def progress(done: int, total: int) -> None:
         notify(f"STATUS=Loading leases, {done} of {total}\nEXTEND_TIMEOUT_USEC=30000000")
