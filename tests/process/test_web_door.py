@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import ssl
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from process.server import CONFIGURATION, WITHIN_S, Server
+from process.server import CONFIGURATION, WITHIN_S, Server, get_leases
 from process.web import Web, web_table, with_web
 from tandem.admin.pki import write_certificates
 
@@ -62,6 +63,7 @@ def test_certificates_that_are_not_right(tmp_path: Path) -> None:
         ('listen = "[::1]:0"', "has a port that does not exist"),
         ('certificate = "x"', "give both certificate and key, or neither"),
         ('client-ca = "x"', "client-ca is of use only with certificate and key"),
+        ('operators = ["me"]', "operators are names in clients' certificates: give client-ca"),
     ],
 )
 def test_a_file_that_would_open_too_much_is_refused(tmp_path: Path, more: str, sentence: str) -> None:
@@ -80,17 +82,29 @@ def test_tokens_that_cannot_be_read_are_told_and_the_page_is_served(tmp_path: Pa
             assert any("is not a file of tokens" in line and "Nobody can use the API" in line for line in web.log)
 
 
-def test_only_who_has_a_certificate_is_let_in_and_may_look_and_not_act(tmp_path: Path) -> None:
+def test_only_who_has_a_certificate_is_let_in_and_may_act_if_it_names_an_operator(tmp_path: Path) -> None:
     pki = tmp_path / "pki"
-    write_certificates(pki, ["web", "grafana"])
-    own = f'certificate = "{pki}/web.crt"\nkey = "{pki}/web.key"\nclient-ca = "{pki}/ca.crt"\n'
+    write_certificates(pki, ["web", "grafana", "alice"])
+    own = f'certificate = "{pki}/web.crt"\nkey = "{pki}/web.key"\nclient-ca = "{pki}/ca.crt"\noperators = ["alice"]\n'
     with (
         Server(tmp_path, with_web(tmp_path) + own) as server,
         Web(server.file, tmp_path, tls=trusting(pki, "grafana")) as web,
     ):
         assert web.ask("GET", "/api/v1/status").json["server"] == "a"
-        assert web.ask("POST", "/api/v1/release/2001:db8:1::1").code == 403
-        assert web.ask("POST", "/api/v1/release/2001:db8:1::1", web.operator).code == 404
+        get_leases(server, 1)
+        release = ("POST", f"/api/v1/release/{web.get('/api/v1/leases')['leases'][0]['lease']}")
+        refused = web.ask(*release)
+        assert (refused.code, refused.json["error"].partition(";")[0]) == (403, "'grafana' has the role read-only")
+        assert web.ask(*release, web.operator).code == 200
+        assert web.ask(*release, {"Authorization": "Bearer wrong"}).code == 401
+        web.tls = trusting(pki, "alice")
+        assert web.ask(*release).code == 409  # it is released
+        assert web.ask(*release, {"Authorization": "Bearer "}).code == 409  # the page, before it has a token
+        own_page = {"Origin": f"https://[::1]:{web.port}"}
+        assert web.ask(*release, own_page).code == 409
+        assert web.ask(*release, {"Origin": "https://elsewhere.example"}).code == 403
+        acts = [json.loads(line) for line in web.log if '"act"' in line]
+        assert [each["who"] for each in acts] == ["me", "alice", "alice", "alice"]
         unknown = http.client.HTTPSConnection("::1", web.port, timeout=WITHIN_S, context=trusting(pki))
         with closing(unknown), pytest.raises((ssl.SSLError, ConnectionError, http.client.HTTPException)):
             ask(unknown)

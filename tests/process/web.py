@@ -31,7 +31,7 @@ class Web:
     """A `tandem web` process by a file with a `[web]`; logs and tokens are in `folder`. Use it as a context manager."""
 
     def __init__(self, file: Path, folder: Path, *words: str, tls: ssl.SSLContext | None = None) -> None:
-        self._tls = tls
+        self.tls = tls
         self._command = [sys.executable, "-m", "tandem", "web", str(file), *words]
         self._log = folder / "web.log"
         self.port = int(file.read_text().partition("[web]")[2].partition("]:")[2].partition('"')[0])
@@ -55,8 +55,8 @@ class Web:
         return self._log.read_text().splitlines()
 
     def connection(self) -> http.client.HTTPConnection:
-        if self._tls is not None:
-            return http.client.HTTPSConnection("::1", self.port, timeout=WITHIN_S, context=self._tls)
+        if self.tls is not None:
+            return http.client.HTTPSConnection("::1", self.port, timeout=WITHIN_S, context=self.tls)
         return http.client.HTTPConnection("::1", self.port, timeout=WITHIN_S)
 
     def ask(self, method: str, path: str, headers: dict[str, str] | None = None, body: str | None = None) -> Answer:

@@ -13,7 +13,7 @@ import pytest
 from tandem.admin.client import CommandFailed
 from tandem.admin.token import DEFAULT_FILE
 from tandem.admin.web.access import Role, Tokens
-from tandem.admin.web.app import Site, Wanted
+from tandem.admin.web.app import CERTIFICATE, Site, Wanted
 from tandem.admin.web.link import Link, Unreachable
 from tandem.admin.web.live import UNREAD_MAX, Live
 from tandem.config.model import Web
@@ -21,12 +21,20 @@ from tandem.config.model import Web
 Answering = Callable[[bytes], bytes]
 
 
-def outside(folder: Path, role_of_certificate: Role | None = None) -> Site:
+def outside(folder: Path, operators: tuple[str, ...] = ()) -> Site:
     """Give a site that is not on loopback; there is no server behind it."""
-    return Site(Wanted(folder / "control.sock", folder / "tokens", False, ("localhost",), role_of_certificate))
+    return Site(Wanted(folder / "control.sock", folder / "tokens", False, ("localhost",), operators))
 
 
-def answer_of(site: Site, path: str, method: str = "GET", authorization: str = "") -> int:
+def certificate(*names: str) -> dict[str, Any]:
+    """Give what TLS says of a certificate: a common name, and mail addresses."""
+    subject = tuple(((kind, name),) for kind, name in zip(("commonName",), names, strict=False))
+    return {"subject": subject, "subjectAltName": tuple(("email", name) for name in names[1:])}
+
+
+def answer_of(
+    site: Site, path: str, method: str = "GET", authorization: str = "", origin: str = "", shown: Any = None
+) -> int:
     """Ask the site as an HTTP server would, and give the answer's code."""
     codes: list[int] = []
 
@@ -37,7 +45,8 @@ def answer_of(site: Site, path: str, method: str = "GET", authorization: str = "
         if message["type"] == "http.response.start":
             codes.append(message["status"])
 
-    headers = [(b"host", b"localhost"), *([(b"authorization", authorization.encode())] if authorization else [])]
+    given = {"host": "localhost", "authorization": authorization, "origin": origin}
+    headers = [(name.encode(), value.encode()) for name, value in given.items() if value]
     scope = {
         "type": "http",
         "http_version": "1.1",
@@ -48,6 +57,7 @@ def answer_of(site: Site, path: str, method: str = "GET", authorization: str = "
         "headers": headers,
         "scheme": "https",
         "client": ("2001:db8::1", 1),
+        "state": {CERTIFICATE: shown},
     }
     asyncio.run(site.app()(scope, receive, send))
     return codes[0]
@@ -67,11 +77,26 @@ def test_outside_loopback_a_token_opens(tmp_path: Path) -> None:
     assert answer_of(site, "/api/v1/status", authorization=f"Bearer {token}") == 503  # there is no server
 
 
-def test_who_has_a_certificate_may_read_and_not_act(tmp_path: Path) -> None:
-    site = outside(tmp_path, Role.READ_ONLY)
-    assert answer_of(site, "/metrics") == 200
-    assert answer_of(site, "/api/v1/release/2001:db8::1", "POST") == 403
-    assert answer_of(site, "/metrics", authorization="Bearer wrong") == 401
+def test_who_has_a_certificate_may_read_and_act_only_as_an_operator(tmp_path: Path) -> None:
+    site = outside(tmp_path, ("alice", "bob@example.net"))
+    release = (site, "/api/v1/release/2001:db8::1", "POST")
+    for shown in (certificate("grafana"), certificate("grafana", "carol@example.net"), certificate()):
+        assert answer_of(site, "/metrics", shown=shown) == 200
+        assert answer_of(*release, shown=shown or {"subject": ()}) == 403
+        assert answer_of(site, "/metrics", authorization="Bearer wrong", shown=shown) == 401
+    for shown in (certificate("alice"), certificate("bobs laptop", "bob@example.net")):
+        assert answer_of(*release, shown=shown) == 503  # there is no server
+        assert answer_of(*release, authorization="Bearer ", shown=shown) == 503
+    for nothing in (None, {}):
+        assert answer_of(site, "/metrics", shown=nothing) == 401
+
+
+def test_a_page_elsewhere_does_not_act_by_its_readers_certificate(tmp_path: Path) -> None:
+    site, alice = outside(tmp_path, ("alice",)), certificate("alice")
+    release = (site, "/api/v1/release/2001:db8::1", "POST")
+    assert answer_of(*release, origin="https://localhost", shown=alice) == 503
+    for origin in ("https://elsewhere.example", "https://localhost:1", "null", "https://["):
+        assert answer_of(*release, origin=origin, shown=alice) == 403
 
 
 def test_the_command_line_and_the_file_agree_where_tokens_are() -> None:

@@ -195,6 +195,7 @@ class Web(Table):
     certificate: str | None = None
     key: str | None = None
     client_ca: str | None = None
+    operators: list[str] = []
 
     @field_validator("listen")
     @classmethod
@@ -211,6 +212,8 @@ class Web(Table):
             raise ValueError(f"{host} is not loopback: give certificate and key, so that nobody listens in")
         if self.client_ca is not None and self.certificate is None:
             raise ValueError("client-ca is of use only with certificate and key")
+        if self.operators and self.client_ca is None:
+            raise ValueError("operators are names in clients' certificates: give client-ca, or remove them")
         return self
 
     @property

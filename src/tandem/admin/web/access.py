@@ -1,4 +1,4 @@
-"""Who may do what: tokens, each with a role, in a file of their own."""
+"""Who may do what: by a token, each of which has a role and which are in a file of their own, or by a certificate."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import hmac
 import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 TOKEN_OCTETS = 32
 
@@ -33,6 +33,22 @@ class Caller(NamedTuple):
 
     name: str
     role: Role
+
+
+def caller_by_certificate(certificate: Mapping[str, Any], operators: Collection[str]) -> Caller:
+    """Say who has shown a certificate, as `ssl.SSLSocket.getpeercert` gives it: an operator if one of its names is."""
+    names = tuple(_names(certificate))
+    operator = next((name for name in names if name in operators), None)
+    if operator is not None:
+        return Caller(operator, Role.OPERATOR)
+    return Caller(names[0] if names else "a certificate", Role.READ_ONLY)
+
+
+def _names(certificate: Mapping[str, Any]) -> Iterator[str]:
+    """Give a certificate's common name, host names and mail addresses."""
+    for part in certificate.get("subject", ()):
+        yield from (value for kind, value in part if kind == "commonName")
+    yield from (value for kind, value in certificate.get("subjectAltName", ()) if kind in ("DNS", "email"))
 
 
 class TokensError(Exception):

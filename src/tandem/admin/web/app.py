@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -22,7 +22,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from tandem.admin.client import CommandFailed
-from tandem.admin.web.access import Caller, Role, Tokens
+from tandem.admin.web.access import Caller, Role, Tokens, caller_by_certificate
 from tandem.admin.web.description import describe
 from tandem.admin.web.link import Link, Unreachable
 from tandem.admin.web.live import Live
@@ -42,6 +42,10 @@ ASK_FOR_TOKEN = {"WWW-Authenticate": 'Bearer realm="Tandem"'}
 """For who tried with a token: asked for a password, a browser would put up a prompt of its own over the page's."""
 
 
+CERTIFICATE: Final = "certificate"
+"""Where a request's state has the certificate that its connection was opened with; see `serve.Conversation`."""
+
+
 class Wanted(NamedTuple):
     """How the web process is to be."""
 
@@ -51,8 +55,8 @@ class Wanted(NamedTuple):
     """Whether the page and the metrics need no credentials, as on loopback."""
     hosts: tuple[str, ...]
     """Names that it may be asked by; a page elsewhere that has its name point here is refused."""
-    role_of_certificate: Role | None = None
-    """What whoever has a certificate may do without a token; None if no certificates are asked for."""
+    operators: tuple[str, ...] = ()
+    """Names in certificates: who shows one of them may act, who shows another may look."""
 
 
 class Refused(Exception):
@@ -144,6 +148,8 @@ class Site:
     def _endpoint(self, operation: Operation) -> Any:
         async def endpoint(request: Request) -> Response:
             self._let_in(request, operation.role)
+            if operation.role is not Role.READ_ONLY:
+                _refuse_other_pages(request)
             given = await _given(request, operation)
             try:
                 result = await operation.run(self._link, given)
@@ -167,10 +173,11 @@ class Site:
         return _events_of(events())
 
     def _caller(self, request: Request) -> Caller | None:
-        authorization = request.headers.get("authorization")
-        if authorization is None and self._wanted.role_of_certificate is not None:
-            return Caller("a certificate", self._wanted.role_of_certificate)
-        return self._tokens.caller(authorization or "")
+        authorization = request.headers.get("authorization", "")
+        certificate = request.scope.get("state", {}).get(CERTIFICATE)
+        if certificate and not authorization.partition(" ")[2].strip():  # the page says Bearer before it has a token
+            return caller_by_certificate(certificate, self._wanted.operators)
+        return self._tokens.caller(authorization)
 
     def _let_in(self, request: Request, role: Role = Role.READ_ONLY, is_open: bool = False) -> None:
         """Return if who asks may have this; Refused says why not."""
@@ -201,6 +208,13 @@ class Site:
             "outcome": outcome,
         }
         print(json.dumps(line), file=sys.stderr, flush=True)
+
+
+def _refuse_other_pages(request: Request) -> None:
+    """See that no page elsewhere acts by its reader's certificate, which a browser shows whoever asks; else Refused."""
+    origin = request.headers.get("origin")
+    if origin is not None and origin.partition("://")[2] != request.headers["host"]:
+        raise Refused(403, f"This was asked by a page of {origin}; only the page that is served here may act.")
 
 
 async def _given(request: Request, operation: Operation) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 import sys
@@ -9,11 +10,12 @@ from pathlib import Path
 from types import FrameType
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from tandem.admin.client import CommandFailed
 from tandem.admin.target import CONTROL_NAME
-from tandem.admin.web.access import Role, Tokens, TokensError
-from tandem.admin.web.app import Site, Wanted
+from tandem.admin.web.access import Tokens, TokensError
+from tandem.admin.web.app import CERTIFICATE, Site, Wanted
 from tandem.config.load import Loaded
 
 CONNECTIONS_MAX = 200
@@ -35,6 +37,16 @@ class Door(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
+class Conversation(H11Protocol):
+    """One connection: its requests know the certificate that it was opened with."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take over a connection whose TLS handshake is done."""
+        assert isinstance(transport, asyncio.Transport)
+        super().connection_made(transport)
+        self.app_state = {**self.app_state, CERTIFICATE: transport.get_extra_info("peercert")}
+
+
 def wanted(loaded: Loaded, folder: Path) -> Wanted:
     """Say how the web process of a server is to be, by its file; `folder` is the server's state-dir."""
     web = loaded.web
@@ -44,7 +56,7 @@ def wanted(loaded: Loaded, folder: Path) -> Wanted:
         tokens=Path(web.tokens),
         is_open=is_loopback,
         hosts=("localhost", "127.0.0.1", "[::1]", f"[{host}]" if ":" in host else host, *web.names),
-        role_of_certificate=Role.READ_ONLY if web.client_ca is not None else None,
+        operators=tuple(web.operators),
     )
 
 
@@ -55,6 +67,7 @@ def serve(loaded: Loaded, folder: Path) -> None:
     site = Site(wanted(loaded, folder))
     config = uvicorn.Config(
         site.app(),
+        http=Conversation,
         ssl_certfile=web.certificate,
         ssl_keyfile=web.key,
         ssl_ca_certs=web.client_ca,

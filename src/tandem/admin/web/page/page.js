@@ -193,7 +193,7 @@ async function api(method, path, body) {
     const result = await answer.json();
     if (answer.ok) return result;
     if (answer.status !== 401 && answer.status !== 403) throw new Error(result.error);
-    if (!await askForToken(sessionStorage.getItem("token") ? result.error : "")) throw new Error("Nothing was done: no token was given.");
+    if (!await askForToken(sessionStorage.getItem("token") || answer.status === 403 ? result.error : "")) throw new Error("Nothing was done: no token was given.");
   }
 }
 
