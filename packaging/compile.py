@@ -11,6 +11,19 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 PACKAGES = ("wire", "lease", "effects", "server", "failover")
+AROUND_THE_CORE = (
+    "node",
+    "runtime/alarm",
+    "runtime/counters",
+    "runtime/doors",
+    "runtime/histogram",
+    "runtime/logs",
+    "runtime/recent",
+    "runtime/watch",
+    "stores/batch",
+    "stores/blocks",
+)
+"""What else each message passes."""
 DECLARATIONS = frozenset(("option", "options", "failover_options", "message"))
 """Of `wire`, what declares options and messages: classes that are made by a decorator, which mypyc does not compile."""
 
@@ -20,7 +33,8 @@ def compiled_modules(source: Path) -> list[str]:
     files = [file for package in PACKAGES for file in sorted((source / "tandem" / package).glob("*.py"))]
     left_out = {f"wire/{name}" for name in DECLARATIONS}
     compiled = [file for file in files if file.stem != "__init__" and f"{file.parent.name}/{file.stem}" not in left_out]
-    return ["tandem/node.py", *(str(file.relative_to(source)) for file in compiled)]
+    single = [f"tandem/{name}.py" for name in AROUND_THE_CORE]
+    return [*single, *(str(file.relative_to(source)) for file in compiled)]
 
 
 def build(source: Path, into: Path) -> list[Path]:

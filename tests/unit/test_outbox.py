@@ -51,6 +51,21 @@ def test_a_promise_waits_for_its_commit() -> None:
     assert desk.sent == "xA"
 
 
+def test_the_disk_begins_before_anything_is_sent() -> None:
+    order: list[str] = []
+    outbox = Outbox(
+        lambda batch: order.append(f"commit {names(batch)}"),
+        lambda out: order.append(f"send {len(out)}"),
+        order.append,
+        lambda: order.append("accepted"),
+        lambda: order.append("soon"),
+    )
+    effects = Effects()
+    effects.commit, effects.then, effects.at_once = [Fact("a", b"")], [send("A")], [send("x"), send("y")]
+    outbox.put(effects)
+    assert order == ["commit a", "send 2"]
+
+
 def test_a_promise_without_a_commit_waits_for_every_earlier_one() -> None:
     desk = Desk()
     desk.put(commit="a", then="A")

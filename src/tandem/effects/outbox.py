@@ -60,17 +60,18 @@ class Outbox:
 
     def put(self, effects: Effects) -> None:
         """Take in the effects of one call."""
-        if effects.at_once:
-            self._send(effects.at_once)
         self._collected += effects.commit
+        out = effects.at_once
         if self.is_full:
+            if out:
+                self._send(out)
             self._give_up(effects.then)
             return
         self._behind += effects.then
         if not self._at_disk:
-            sent = self._go_on()
-            if sent:
-                self._send(sent)
+            out = out + self._go_on()  # the disk begins first, and works while things are sent
+        if out:
+            self._send(out)
 
     def full(self, reason: str) -> None:
         """Hear that the disk took nothing of the batch."""

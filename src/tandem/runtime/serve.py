@@ -114,12 +114,12 @@ class Runtime:
 
     def _handle(self, events: Sequence[Event]) -> Effects:
         effects = self._node.handle(now(), events)
-        self._counters.add(effects.notes)
-        self._tell(effects.notes)
         self._outbox.put(effects)
         if effects.lines:
             self._partners.obey(effects.lines)
         self._mind_the_room()
+        self._counters.add(effects.notes)
+        self._tell(effects.notes)  # last: nobody waits for it
         self._alarm.set(effects.wake)
         return effects
 
