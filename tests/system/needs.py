@@ -34,6 +34,7 @@ PACKAGES = {
     "mmdebstrap": "mmdebstrap",
     "mount": "mount",
     "perfdhcp": "kea-admin",
+    "podman": "podman",
     "promtool": "prometheus",
     "rpmbuild": "rpm",
     "setpriv": "util-linux",
