@@ -100,7 +100,7 @@ class Comparison:
         for number in range(self.rounds):
             for each in contestants if number % 2 == 0 else contestants[::-1]:
                 with measure.fresh(self.place, each, pair, self._name()) as server:
-                    load(self.place, "na", rate, 2)
+                    load(self.place, "na", rate, measure.WARM_UP_S)
                     server.check()
                     run = load(self.place, "na", rate, measure.CONFIRM_S, timed=True)
                 waits = {kind: wait._asdict() for kind, wait in run.waits.items()}
@@ -123,6 +123,7 @@ class Comparison:
         self.found["waits"]["partner far away"] = row
         for _ in range(self.rounds):
             with measure.fresh(self.place, COMPILED, False, self._name()):
+                load(self.place, "na", FAR_RATE, measure.WARM_UP_S)
                 alone = load(self.place, "na", FAR_RATE, measure.CONFIRM_S, timed=True)
             far = measure.waits_with_partner_far(self.place, COMPILED, FAR_RATE, FAR_MS, measure.CONFIRM_S)
             for name, run in (("no partner", alone), ("partner 50 ms away", far)):

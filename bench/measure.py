@@ -20,7 +20,7 @@ from tandem.wire.options import ServerId
 LOST_MAX = 0.01
 WIDTH_MAX = 1.06
 """How far apart the best rate that was sustained and the lowest that was not may lie at the end of a search."""
-STEP_S, CONFIRM_S = 3, 6
+STEP_S, CONFIRM_S, WARM_UP_S = 3, 6, 2
 STEP_DOWN = 0.96
 TOO_MUCH = 3
 """Times the highest rate, for overload."""
@@ -174,6 +174,7 @@ def waits_with_partner_far(field: Field, contestant: Contestant, rate: int, dela
     primary.start([*way, str(FAILOVER_PORT), str(delay_ms)], folders[0] / "far.log")
     try:
         with running(field, contestant, True, folders, partner=FAR) as server:
+            load(field, "na", rate, WARM_UP_S)
             server.check()
             return load(field, "na", rate, seconds, timed=True)
     finally:
