@@ -14,8 +14,7 @@ import sys
 import threading
 from collections.abc import Iterator
 
-from bench.field import SERVERS_GROUP
-from tandem.runtime.doors import ANCILLARY_MAX, BATCH_MAX, SERVER_PORT, SO_TIMESTAMPNS
+from tandem.runtime.doors import ANCILLARY_MAX, BATCH_MAX, SERVER_PORT, bind
 
 SOLICIT, ADVERTISE, REPLY = 1, 2, 7
 CLIENT_ID, IA_NA = b"\0\x01", b"\0\x03"
@@ -85,14 +84,7 @@ def serve(door: socket.socket, file: int) -> None:
 def main() -> None:
     """Serve an interface."""
     interface, path = sys.argv[1:]
-    index = socket.if_nametoindex(interface)
-    door = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-    door.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
-    door.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-    door.bind(("::", SERVER_PORT))
-    group = socket.inet_pton(socket.AF_INET6, SERVERS_GROUP) + index.to_bytes(4, sys.byteorder)
-    door.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, group)
-    serve(door, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+    serve(bind("::", SERVER_PORT, interface), os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
 
 
 if __name__ == "__main__":

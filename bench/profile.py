@@ -1,7 +1,7 @@
 """Where a packet's microseconds go: `python -m bench.profile [--rate N]`, as root, with Debian's linux-perf.
 
 Samples the processor under a steady load and says, of one four-way exchange, which part costs how much; the same for a
-server that only takes, syncs and sends (`bench.bare`), and for Kea by its processor time alone.
+server that only takes, syncs and sends (`bench.bare`), and for Kea.
 """
 
 from __future__ import annotations
@@ -19,12 +19,11 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.compare import COMPILED, KEA, PLAIN
-from bench.contestants import Contestant, Running, running
+from bench.contestants import Running, running
 from bench.field import LAN, Field, field
-from bench.measure import step
+from bench.measure import WARM_UP_S, step
 
 FREQUENCY_HZ = 1999
-WARM_UP_S = 3
 KERNEL = "[kernel.kallsyms]"
 BY_SYSTEM_CALL = {
     "sys_sendto": "kernel: sending",
@@ -110,8 +109,7 @@ def profile(place: Field, rate: int, seconds: int) -> dict[str, dict[str, float]
     found: dict[str, dict[str, float]] = {}
     shares, total_us = bare(place, place.folder("bare"), rate, seconds)
     found["bare"] = {part: share * total_us for part, share in shares.items()}
-    contestants: tuple[Contestant, ...] = (COMPILED, PLAIN, KEA)
-    for number, contestant in enumerate(contestants):
+    for number, contestant in enumerate((COMPILED, PLAIN, KEA)):
         folders = (place.folder(f"{number}-1"), place.folder(f"{number}-2"))
         with running(place, contestant, False, folders) as server:
             shares, total_us = sampled(place, server, rate, seconds)

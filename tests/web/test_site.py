@@ -28,7 +28,7 @@ def outside(folder: Path, operators: tuple[str, ...] = ()) -> Site:
 
 def certificate(*names: str) -> dict[str, Any]:
     """Give what TLS says of a certificate: a common name, and mail addresses."""
-    subject = tuple(((kind, name),) for kind, name in zip(("commonName",), names, strict=False))
+    subject = tuple((("commonName", name),) for name in names[:1])
     return {"subject": subject, "subjectAltName": tuple(("email", name) for name in names[1:])}
 
 
@@ -82,7 +82,7 @@ def test_who_has_a_certificate_may_read_and_act_only_as_an_operator(tmp_path: Pa
     release = (site, "/api/v1/release/2001:db8::1", "POST")
     for shown in (certificate("grafana"), certificate("grafana", "carol@example.net"), certificate()):
         assert answer_of(site, "/metrics", shown=shown) == 200
-        assert answer_of(*release, shown=shown or {"subject": ()}) == 403
+        assert answer_of(*release, shown=shown) == 403
         assert answer_of(site, "/metrics", authorization="Bearer wrong", shown=shown) == 401
     for shown in (certificate("alice"), certificate("bobs laptop", "bob@example.net")):
         assert answer_of(*release, shown=shown) == 503  # there is no server

@@ -65,7 +65,7 @@ class Doors:
     def listen(self, endpoints: Iterable[tuple[str, int]]) -> None:
         """Open a door for each address and port. OSError if one cannot be."""
         for host, port in endpoints:
-            self._add(_bind(host, port, None), 0, f"[{host}]:{port}")
+            self._add(bind(host, port, None), 0, f"[{host}]:{port}")
 
     def serve(self, names: Iterable[str]) -> Mapping[int, tuple[str, tuple[int, ...]]]:
         """Open doors for those of these interfaces that are there, close those of all others.
@@ -139,7 +139,7 @@ class Doors:
 
     def _open_interface(self, index: int, name: str) -> None:
         try:
-            self._add(_bind("::", SERVER_PORT, name), index, name)
+            self._add(bind("::", SERVER_PORT, name), index, name)
             self._complaints.discard(name)
         except OSError as error:
             if name not in self._complaints:
@@ -157,7 +157,8 @@ class Doors:
         door.socket.close()
 
 
-def _bind(host: str, port: int, interface: str | None) -> socket.socket:
+def bind(host: str, port: int, interface: str | None) -> socket.socket:
+    """Open a socket on an address, or for what comes to servers over an interface. OSError if that is not possible."""
     opened = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     try:
         opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
