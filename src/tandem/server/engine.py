@@ -10,7 +10,7 @@ from tandem.effects.events import Datagram
 from tandem.effects.now import Moment
 from tandem.effects.rules import Rules, Serve
 from tandem.effects.settings import Settings
-from tandem.lease.lease import TIMED, BindingStatus, Lease, end_of, key_of
+from tandem.lease.lease import FOREVER, TIMED, BindingStatus, Lease, end_of, key_of
 from tandem.lease.table import LeaseTable
 from tandem.server.allocation import Allocator
 from tandem.server.bindings import Decision, Told, decide, off_link_addresses, renewal_times
@@ -328,7 +328,7 @@ def _granted(
             acked_partner_lifetime = before.acked_partner_lifetime
             expiration_time = before.expiration_time
             partner_lifetime = max(partner_lifetime, before.partner_lifetime)
-            ends = max(ends, min(before.state_expiration_time, _desired_end(client, told)))
+            ends = _longest_end(ends, before.state_expiration_time)
     return Lease(  # in the order of its fields: by their names it would take twice as long
         told.key,
         BindingStatus.ACTIVE,
@@ -350,13 +350,12 @@ def _granted(
     )
 
 
-def _desired_end(client: Client, told: Told) -> int:
-    """Give until when the file would let the lease last, or 0.
+def _longest_end(promised: int, promised_before: int) -> int:
+    """Give the end to keep of two that one client was promised: it may not have heard of the one that is new.
 
-    A client that does not hear of a lease that the MCLT made shorter goes by what it was told before, so the MCLT
-    alone ends no lease earlier.
+    Only for ever gives way: nothing would end the lease of a client that is gone.
     """
-    return end_of(client.now.utc, told.home.subnet.lifetimes.valid_s) if told.home is not None else 0
+    return promised if promised_before == FOREVER else max(promised, promised_before)
 
 
 def _partner_lifetime(client: Client, told: Told, t1_s: int) -> int:
