@@ -85,6 +85,8 @@ class Promises:
 
     def decided(self, host: Host, events: tuple[Event, ...], effects: Effects) -> None:
         """Note when an answer was made, and see that who must be answered is."""
+        if self.is_clock_behind(host):
+            host.well_since = self._scene.agenda.now  # it will serve only once it has been through STARTUP again
         sends = [each for each in (*effects.at_once, *effects.then) if isinstance(each, Send)]
         if sends:
             pairs = list(self._scene.pairs_of(host))
@@ -236,7 +238,4 @@ class Promises:
 
     def is_clock_behind(self, host: Host) -> bool:
         """Say whether a server's clock is behind the newest lease on its disk, so that it serves nobody."""
-        is_behind = host.clock.utc() + CLOCK_STEP_MAX_S < self.newest[host.name]
-        if is_behind:
-            host.well_since = self._scene.agenda.now
-        return is_behind
+        return host.clock.utc() + CLOCK_STEP_MAX_S < self.newest[host.name]
