@@ -15,6 +15,7 @@ from process.server import until
 from system.crowd import Crowd, broken, exported
 from system.needs import need_namespaces, need_program
 from system.wrapped import WrappedServer
+from tandem.runtime.writer import QUICK_S
 
 pytestmark = pytest.mark.system
 
@@ -27,6 +28,7 @@ WITHIN_S = 8.0
 GOES_ON_WITHIN_S = 5.0
 SILENT_S = 1.5
 """How long clients ask a server that must not answer; it tries its disk again every second."""
+SLOW_SYNC_US = round(2e6 * QUICK_S)
 
 
 class SmallDisk:
@@ -118,11 +120,16 @@ def test_status_says_that_the_disk_is_full(tmp_path: Path, disk: SmallDisk) -> N
 
 @pytest.mark.parametrize("reason", ["EROFS", "EDQUOT"])
 def test_disk_that_refuses_to_be_written(tmp_path: Path, reason: str) -> None:
-    """As a file system does that the kernel made read-only: a few times, in the middle of serving."""
+    """As a file system does that the kernel made read-only: a few times, in the middle of serving.
+
+    strace counts calls by thread, so syncs are slow: then one thread makes them all.
+    """
     need_program("strace")
     refused_writes = f"pwrite64:error={reason}:when=60..63"
+    slow_syncs = f"fdatasync:delay_enter={SLOW_SYNC_US}"
     log = tmp_path / "state" / "leases.db-wal"
-    wrapper = ("strace", "-f", "-P", str(log), "-e", f"inject={refused_writes}", "-o", "/dev/null", "--")
+    injected = ("-e", f"inject={refused_writes}", "-e", f"inject={slow_syncs}")
+    wrapper = ("strace", "-f", "-P", str(log), *injected, "-o", "/dev/null", "--")
     with served(tmp_path, wrapper) as (server, crowd):
         is_silent(server, crowd)
         goes_on(server, crowd)

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from tandem.effects.effects import Answer, Effects, Note, Out, Send, ToPartner
 from tandem.effects.events import Command, Disk, Event, Interfaces, Reload, Shutdown
 from tandem.effects.now import Now
 from tandem.effects.outbox import LAZY_S, Outbox
+from tandem.lease.change import Change
 from tandem.lease.table import load_table
 from tandem.node import Node
 from tandem.runtime.alarm import Alarm
@@ -40,6 +42,8 @@ from tandem.stores.store import StoreBroken, StoreFull
 RETRY_S = 1.0
 """How soon a full disk, or an interface that could not be served, is tried again."""
 CERTIFICATE_WARN_DAYS = 30
+YIELD_S = 0.0005
+"""How soon housekeeping in the writer's thread makes way for a datagram."""
 DRAIN_S = 5.0
 """How long stopping waits for the disk."""
 CONTROL_NAME = "control.sock"
@@ -52,7 +56,7 @@ def now() -> Now:
 
 
 class Runtime:
-    """One running server. Everything but the store happens in one thread, on one event loop."""
+    """One running server. Everything but longer waits for the disk happens in one thread, on one event loop."""
 
     def __init__(self, path: Path, loaded: Loaded, folder: Path, state: State, node: Node, log: Log) -> None:
         self._path = path
@@ -66,12 +70,16 @@ class Runtime:
         self._recent = Recent(time.time_ns() // 1000)
         self._writer = Writer(state.store, self._from_writer)
         self._outbox = Outbox(
-            self._writer.commit,
+            self._commit,
             self._let_out,
             self._disk_refused,
             self._disk_accepts,
             lambda: self._loop.call_later(LAZY_S, self._guard, self._outbox.flush),
         )
+        self._is_idle_next = False
+        """Whether nothing else waits to be done once what is being done is."""
+        self._last_to_do: list[Change] | None = None
+        """The batch to be made durable once nothing else is to be done."""
         self._partners = Partners(self._from_partner, self._say)
         self._control = Control(Path(loaded.server.control or folder / CONTROL_NAME), self._command)
         self._poison = Poison(folder / POISON_NAME)
@@ -112,15 +120,21 @@ class Runtime:
 
     # -- into the node
 
-    def _handle(self, events: Sequence[Event]) -> Effects:
+    def _handle(self, events: Sequence[Event], is_idle_next: bool = False) -> Effects:
+        """Have the node take events in, and do what it says; wait for the disk too if nothing else is next."""
         effects = self._node.handle(now(), events)
+        self._is_idle_next = is_idle_next
         self._outbox.put(effects)
+        self._is_idle_next = False
         if effects.lines:
             self._partners.obey(effects.lines)
         self._mind_the_room()
         self._counters.add(effects.notes)
         self._tell(effects.notes)  # last: nobody waits for it
         self._alarm.set(effects.wake)
+        batch, self._last_to_do = self._last_to_do, None
+        if batch is not None and self._writer.commit_at_once(batch):
+            self._written(None)
         return effects
 
     def _readable(self, number: int) -> None:
@@ -133,7 +147,7 @@ class Runtime:
         if not datagrams:
             return
         try:
-            effects = self._handle(datagrams)
+            effects = self._handle(datagrams, is_drained)
         except Exception:
             culprit = self._node.handling
             if culprit is not None:
@@ -143,7 +157,7 @@ class Runtime:
             self._watch.rest(number)
 
     def _from_partner(self, event: Event) -> None:
-        self._guard(self._handle, (event,))
+        self._guard(self._handle, (event,), True)
 
     def _command(self, command: Command) -> None:
         if command.name == "events":
@@ -194,6 +208,12 @@ class Runtime:
         self._recent.add(notes)
 
     # -- the disk
+
+    def _commit(self, batch: list[Change]) -> None:
+        if self._is_idle_next:
+            self._last_to_do = batch
+        else:
+            self._writer.commit(batch)
 
     def _from_writer(self, error: BaseException | None) -> None:
         self._loop.call_soon_threadsafe(self._guard, self._written, error)
@@ -319,6 +339,7 @@ def serve(path: Path, loaded: Loaded, folder: Path, log: Log) -> None:
     """
     started = time.monotonic()
     give_back_large_pieces()
+    sys.setswitchinterval(YIELD_S)
 
     def progress(done: int, total: int) -> None:
         notify(f"STATUS=Loading leases, {done} of {total}\nEXTEND_TIMEOUT_USEC=30000000")
