@@ -22,6 +22,7 @@ AROUND_THE_CORE = (
     "runtime/watch",
     "stores/batch",
     "stores/blocks",
+    "stores/journal",
 )
 """What else each message passes."""
 DECLARATIONS = frozenset(("option", "options", "failover_options", "message"))

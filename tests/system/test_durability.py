@@ -30,7 +30,7 @@ WRITE_DELAY_US = 3000
 def test_kill_loses_nothing_that_was_promised(tmp_path: Path, disk: str) -> None:
     """A slow disk makes long what is a moment otherwise: between the decision and its being durable."""
     chance = random.Random(SEED)
-    server = WrappedServer(tmp_path, slow_disk(tmp_path / "state" / "leases.db-wal") if disk == "slow" else ())
+    server = WrappedServer(tmp_path, slow_disk(first_journal_of(tmp_path / "state")) if disk == "slow" else ())
     crowd = Crowd(server.address, SEATS, SEED)
     try:
         for number in range(ROUNDS):
@@ -70,7 +70,7 @@ def broken_promises(server: Server, crowd: Crowd) -> list[str]:
 
 @pytest.fixture
 def killed(tmp_path: Path) -> Server:
-    """A server that served, tidied up and was killed: leases are in its file and in the write-ahead log."""
+    """A server that served and was killed: leases are in its journal."""
     server = Server(tmp_path)
     crowd = Crowd(server.address, SEATS, SEED)
     try:
@@ -81,8 +81,12 @@ def killed(tmp_path: Path) -> Server:
     finally:
         server.stop(signal.SIGKILL)
         crowd.close()
-    assert (tmp_path / "leases.db-wal").stat().st_size > 0
+    assert first_journal_of(tmp_path).stat().st_size > 0
     return server
+
+
+def first_journal_of(folder: Path) -> Path:
+    return folder / "leases.db-changes-0000000000000001"
 
 
 def cut_short(file: Path) -> None:
@@ -92,18 +96,16 @@ def cut_short(file: Path) -> None:
 
 def flip_in_leases(file: Path) -> None:
     """Change one octet in each client's name, which nothing but a checksum can notice."""
-    db = sqlite3.connect(file)
-    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    db.close()
-    file.write_bytes(file.read_bytes().replace(b"\7example", b"\7exbmple"))
+    journal = first_journal_of(file.parent)
+    journal.write_bytes(journal.read_bytes().replace(b"\7example", b"\7exbmple"))
 
 
-def flip_in_the_log(file: Path) -> None:
-    """Change one octet of the write-ahead log, long before its end."""
-    log = file.with_name("leases.db-wal")
-    data = bytearray(log.read_bytes())
-    data[len(data) // 4] ^= 1
-    log.write_bytes(data)
+def move_the_journal_away(file: Path) -> None:
+    first_journal_of(file.parent).rename(file.with_name("journal"))
+
+
+def put_a_later_journal_in_its_place(file: Path) -> None:
+    first_journal_of(file.parent).rename(file.with_name("leases.db-changes-0000000000000002"))
 
 
 def make_newer(file: Path) -> None:
@@ -122,7 +124,7 @@ def replace_by_another(file: Path) -> None:
     file.write_text("Dear diary\n" * 100)
 
 
-def move_away_without_its_log(file: Path) -> None:
+def move_away_without_its_journal(file: Path) -> None:
     file.rename(file.with_name("before.db"))
 
 
@@ -149,11 +151,12 @@ def digests(folder: Path) -> dict[str, str]:
     [
         (cut_short, "damaged"),
         (flip_in_leases, "damaged"),
-        (flip_in_the_log, "damaged"),
+        (move_the_journal_away, "its journal is missing"),
+        (put_a_later_journal_in_its_place, "its journal is missing"),
         (make_newer, "was written by a newer version"),
         (make_newer_in_the_log, "was written by a newer version"),
         (replace_by_another, "is not a lease file"),
-        (move_away_without_its_log, "leases.db-wal"),
+        (move_away_without_its_journal, "leases.db-changes-"),
     ],
 )
 def test_a_state_that_is_not_right_is_refused_and_not_touched(

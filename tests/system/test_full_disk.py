@@ -23,7 +23,7 @@ SEED = 7031
 SEATS = 6
 NEWCOMER = 1_000_000
 """The number of the first client that had asked nothing before."""
-DISK_OCTETS = 1 << 20
+DISK_OCTETS = 2 << 20
 WITHIN_S = 8.0
 GOES_ON_WITHIN_S = 5.0
 SILENT_S = 1.5
@@ -127,7 +127,7 @@ def test_disk_that_refuses_to_be_written(tmp_path: Path, reason: str) -> None:
     need_program("strace")
     refused_writes = f"pwrite64:error={reason}:when=60..63"
     slow_syncs = f"fdatasync:delay_enter={SLOW_SYNC_US}"
-    log = tmp_path / "state" / "leases.db-wal"
+    log = tmp_path / "state" / "leases.db-changes-0000000000000001"
     injected = ("-e", f"inject={refused_writes}", "-e", f"inject={slow_syncs}")
     wrapper = ("strace", "-f", "-P", str(log), *injected, "-o", "/dev/null", "--")
     with served(tmp_path, wrapper) as (server, crowd):
@@ -143,7 +143,7 @@ def test_a_sync_that_failed_ends_the_server(tmp_path: Path) -> None:
     """What the disk holds is not known any more: nothing is sent, tried again or written after it."""
     need_program("strace")
     trace = tmp_path / "trace"
-    log = tmp_path / "state" / "leases.db-wal"
+    log = tmp_path / "state" / "leases.db-changes-0000000000000001"
     calls = ("-e", "trace=fdatasync,fsync,pwrite64,ftruncate,unlink", "-e", "inject=fdatasync:error=EIO:when=20")
     with served(tmp_path, ("strace", "-f", "-P", str(log), *calls, "-o", str(trace), "--")) as (server, crowd):
         until(lambda: crowd.work(0.1) == 0 and has_ended(server), "the server ends")

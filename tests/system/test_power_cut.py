@@ -41,10 +41,10 @@ BURST_ANSWERS = 40
 WITHIN_S = 5.0
 QUIET_S = 0.15
 """So long without a call, the server has done its housekeeping."""
-RANDOM_CUTS = 200
+RANDOM_CUTS = 400
 IMPATIENT = (
     "import tandem.runtime.state as state; from tandem.stores.sqlite import Pace, SqliteStore as Store\n"
-    "pace = Pace(leases_min=20, block_octets_max=400, rows_dropped=10, log_octets_max=32_000)\n"
+    "pace = Pace(leases_min=20, block_octets_max=400, log_octets_max=32_000)\n"
     "state.SqliteStore = lambda path: Store(path, pace)\n"
     "from tandem.admin.cli import main; main()"
 )

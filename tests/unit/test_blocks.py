@@ -13,7 +13,7 @@ OCTETS_MAX = 50  # two leases
 def settled(blocks: Blocks, rows: dict[int, bytes]) -> dict[int, list[int]]:
     """Merge what changed in each block, as a store does; give the keys that each row then holds."""
     for block in list(blocks):
-        parts = blocks.rows(block, merge(rows.pop(block.number, b""), block.changes, OCTETS_MAX))
+        parts = blocks.rows(block, merge(rows.pop(block.number, b""), blocks.take_changes(block), OCTETS_MAX))
         rows |= {number: part.batch for number, part in parts}
         blocks.merged(block, parts)
     return {number: [lease.key for lease in read_leases(batch)] for number, batch in rows.items()}

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from tandem.lease.change import Fact, Put
 from tandem.node import Identity
-from tandem.stores.sqlite import SqliteStore, sync_folder
+from tandem.stores.journal import sync_folder
+from tandem.stores.sqlite import SqliteStore
 from tandem.stores.store import StoreError, StoreFull
 
 STORE_NAME = "leases.db"

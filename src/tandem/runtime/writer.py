@@ -41,7 +41,6 @@ class Writer(threading.Thread):
         self.times = Histogram()
         """How long commits took, their syncs included."""
         self._batches: queue.SimpleQueue[list[Change] | None] = queue.SimpleQueue()
-        self._has_store = threading.Lock()
         self._last_s = float("inf")
         self._commits = 0
 
@@ -54,13 +53,10 @@ class Writer(threading.Thread):
 
         If not, it is as if `commit` had been called.
         """
-        if len(batch) > AT_ONCE_MAX or self._last_s > QUICK_S or not self._has_store.acquire(blocking=False):
+        if len(batch) > AT_ONCE_MAX or self._last_s > QUICK_S:
             self.commit(batch)
             return False
-        try:
-            is_durable = self._try(batch)
-        finally:
-            self._has_store.release()
+        is_durable = self._try(batch)
         if is_durable and self._commits % TIDY_EVERY == 0:
             self._batches.put([])
         return is_durable
@@ -81,9 +77,7 @@ class Writer(threading.Thread):
             if batch is None:
                 return
             if batch:
-                with self._has_store:
-                    is_durable = self._try(batch)
-                if not is_durable:
+                if not self._try(batch):
                     continue
                 self._done(None)
             is_untidy = True
@@ -105,8 +99,7 @@ class Writer(threading.Thread):
 
     def _tidy(self) -> bool:
         try:
-            with self._has_store:
-                return self._store.tidy()
+            return self._store.tidy()
         except StoreFull:
             return False  # there is room again when a commit succeeds
         except BaseException as error:  # judged by the main thread, like a commit's

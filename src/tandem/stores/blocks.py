@@ -1,6 +1,6 @@
 """Leases on disk in blocks: neighbours together, and what has changed there since the block was written.
 
-A block is one batch of some thousand leases in the order of their keys. To write one costs little more than to write
+A block is one batch of some hundred leases in the order of their keys. To write one costs little more than to write
 one lease, so changes are gathered and then merged into their block all at once (docs/decisions/002).
 """
 
@@ -67,10 +67,21 @@ class Blocks:
         numbers = (block.number, *range(self._next_number, self._next_number + len(parts)))
         return list(zip(numbers, parts, strict=False))
 
+    def take_changes(self, block: Block) -> dict[int, bytes | None]:
+        """Give what is to be merged into a block; what changes there from now on is for the next time."""
+        changes, block.changes = block.changes, {}
+        self.changed -= len(changes)
+        return changes
+
+    def put_back(self, block: Block, changes: dict[int, bytes | None]) -> None:
+        """Have changes that could not be merged merged another time; what has changed again since stays so."""
+        later = self.take_changes(block)
+        block.changes = {**changes, **later}
+        self.changed += len(block.changes)
+
     def merged(self, block: Block, rows: Sequence[tuple[int, Written]]) -> None:
         """Take over that a block with its changes is in those rows now; in none, if no lease is left of it."""
-        self.changed -= len(block.changes)
-        block.changes = {}
+        later = self.take_changes(block)
         self.leases += sum(part.leases for _, part in rows) - block.leases
         block.leases = rows[0][1].leases if rows else 0
         for number, part in rows[1:]:
@@ -79,6 +90,8 @@ class Blocks:
         if not rows and len(self._blocks) > 1:
             self._blocks.remove(block)
         self._firsts = self._begin_with_all()
+        for key, record in later.items():
+            self.change(Put(key, record))
 
     def _begin_with_all(self) -> list[int]:
         """Give where each block begins: the first with whatever comes before the second, so that no lease has two."""

@@ -1,15 +1,16 @@
-"""The default store: one SQLite file, in WAL mode, synced at each commit.
+"""The default store: leases in blocks in an SQLite file, and what was committed since in a journal beside it.
 
-A commit appends one row to a journal, whatever the number of changes in it: the disk sees one short sequential write
-and one sync. Once enough has changed, housekeeping merges it into blocks of leases, one at a time and between commits;
-when it has been through all of them, what the journal held before goes. So loading reads little history. Blocks and
-journal carry checksums.
+A commit appends one frame to the journal, whatever the number of changes in it: the disk sees one short sequential
+write and one sync. Once enough has changed, housekeeping merges it into blocks of leases, one at a time; when it has
+been through all of them, what the journal held before goes. So loading reads little history. Blocks and journal carry
+checksums.
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -19,18 +20,19 @@ from zlib import crc32
 from tandem.lease.change import Change, Fact, Put
 from tandem.stores.batch import BatchDamagedError, merge, read_batch, read_leases, write_batch
 from tandem.stores.blocks import Block, Blocks
+from tandem.stores.journal import Journal, sync_folder
 from tandem.stores.store import StoreBroken, StoreError, StoreFull
-from tandem.stores.wal import passed_over
 
 APPLICATION_ID = 0x54416E64
-VERSION = 3
+VERSION = 4
 PAGE_OCTETS = 4096
 HEADER_OCTETS = 100
 
 SCHEMA = f"""
 CREATE TABLE block (number INTEGER PRIMARY KEY, leases INTEGER NOT NULL, batch BLOB NOT NULL);
 CREATE TABLE fact (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE journal (sequence INTEGER PRIMARY KEY, batch BLOB NOT NULL);
+CREATE TABLE merged (upto INTEGER NOT NULL);
+INSERT INTO merged VALUES (0);
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {VERSION};
 """
@@ -43,12 +45,12 @@ class Pace(NamedTuple):
     """Leases with changes that are merged at once, at least: so many a start may always have to read twice."""
     leases_per_change: int = 4
     """How many leases there may be in all blocks for one that has changes: so many are written anew for its sake."""
-    changes_per_lease: int = 4
-    """How often leases may change on average before they are merged, were they ever so few."""
-    block_octets_max: int = 256 << 10
-    """Octets of leases from which on a new block begins; some two thousand leases, two milliseconds."""
-    rows_dropped: int = 128
-    """Rows of the journal that go at once."""
+    journal_octets_min: int = 16 << 20
+    """Octets of the journal that are merged at once, at least, were they of ever so few leases."""
+    journal_octets_per_lease: int = 100
+    """Octets of the journal that there may be for each lease in blocks: about what that takes there."""
+    block_octets_max: int = 64 << 10
+    """Octets of leases from which on a new block begins; some four hundred leases, one millisecond."""
     log_octets_max: int = 4 << 20
     """Octets in the write-ahead log from which on they are written to where they belong, in ten milliseconds."""
 
@@ -66,6 +68,9 @@ class SqliteStore:
         self._pace = pace
         self._is_writable = False
         """Whether this process alone has the file, and knows what is in it."""
+        self._lock = threading.Lock()
+        """Held while the journal grows or is turned over, and while it is noted what that means for blocks."""
+        self._journal = Journal(path.with_name(path.name + "-changes"))
         self._log_octets = 0
         """About how much the write-ahead log has grown since it was last emptied."""
         self._start(Blocks())
@@ -73,6 +78,9 @@ class SqliteStore:
         try:
             if not path.exists():
                 _refuse_orphan(path.with_name(path.name + "-wal"))
+                if self._journal.is_there:
+                    raise _orphan(f"{path}-changes-*")
+                self._journal.begin()  # first: whoever has the file has a journal
                 _create(path)
             # Without a right to write until all was read and found right: a damaged file is not touched.
             self._db = sqlite3.connect(
@@ -85,6 +93,8 @@ class SqliteStore:
             self._check()
         except sqlite3.Error as error:
             raise self._cannot_use(error) from error
+        except StoreFull as error:
+            raise StoreError(f"The disk takes nothing: {error}. Make room and start again.") from error
 
     def load(self) -> Iterator[Change]:
         """Give the leases in blocks and the facts, then what was committed since, in order."""
@@ -100,47 +110,43 @@ class SqliteStore:
             for name, value in self._db.execute("SELECT CAST(name AS TEXT), CAST(value AS BLOB) FROM fact"):
                 yield Fact(name, self._checked(name.encode(), value))
             self._start(Blocks(blocks))
-            for sequence, batch in self._db.execute(
-                "SELECT sequence, CAST(batch AS BLOB) FROM journal ORDER BY sequence"
-            ):
+            for batch in self._journal.read(self._merged_upto()):
                 changes = list(read_batch(batch))
-                self._committed(sequence, changes)
+                self._note(changes)
                 yield from changes
             self._make_writable()
-        except (sqlite3.Error, BatchDamagedError) as error:
+        except (sqlite3.Error, BatchDamagedError, OSError) as error:
             raise self._cannot_use(error) from error
 
     def count(self) -> int:
         """Give about how many changes `load` will give, to show progress by."""
         try:
-            counted = self._db.execute("SELECT (SELECT total(leases) FROM block) + (SELECT count(*) FROM journal)")
-            return int(counted.fetchone()[0])
-        except sqlite3.Error as error:
+            leases = self._db.execute("SELECT total(leases) FROM block").fetchone()[0]
+            return int(leases) + self._journal.count(self._merged_upto())
+        except (sqlite3.Error, BatchDamagedError, OSError) as error:
             raise self._cannot_use(error) from error
 
     def commit(self, batch: Sequence[Change]) -> None:
-        """Append the batch as one row and sync."""
+        """Append the batch to the journal and sync. It waits for no housekeeping but the turn to a new file."""
         self._be_loaded()
-        sequence, data = self._newest + 1, write_batch(batch)
-        try:
-            # Outside a transaction each statement is one: this returns after the sync.
-            self._db.execute("INSERT INTO journal VALUES (?, ?)", (sequence, data))
-        except sqlite3.Error as error:
-            raise _failure(error) from error
-        self._log_octets += len(data) + PAGE_OCTETS
-        self._committed(sequence, batch)
+        data = write_batch(batch)
+        with self._lock:
+            self._journal.append(data)
+            self._note(batch)
 
     def tidy(self) -> bool:
-        """Merge what changed in one block, or drop rows of the journal; once in a while empty the write-ahead log."""
+        """Merge what changed in one block, or end merging; make room in the journal, and empty the write-ahead log."""
         self._be_loaded()
-        if not self._to_merge and self._oldest > self._merged_to:
-            self._begin_merging()
         try:
             if self._to_merge:
                 self._merge(self._to_merge[-1])
                 self._to_merge.pop()
-            elif self._oldest <= self._merged_to:
-                self._drop(min(self._oldest + self._pace.rows_dropped - 1, self._merged_to))
+            elif self._merges_to is not None:
+                self._end_merging(self._merges_to)
+            else:
+                self._begin_merging()
+            with self._lock:
+                self._journal.make_room()
             if self._log_octets > self._pace.log_octets_max:
                 self._db.execute("PRAGMA wal_checkpoint(RESTART)")
                 self._log_octets = 0
@@ -148,10 +154,11 @@ class SqliteStore:
             raise _failure(error) from error
         except BatchDamagedError as error:
             raise StoreBroken(f"{self._path} was damaged while it was in use: {error}") from error
-        return bool(self._to_merge) or self._oldest <= self._merged_to
+        return self._merges_to is not None
 
     def close(self) -> None:
-        """Close the file; the last one to do so leaves no write-ahead log."""
+        """Close the files; the last one to do so leaves no write-ahead log."""
+        self._journal.close()
         self._db.close()
 
     def _be_loaded(self) -> None:
@@ -163,21 +170,13 @@ class SqliteStore:
         """Begin with these blocks, and nothing committed since."""
         self._blocks = blocks
         self._facts: dict[str, bytes] = {}
-        """Facts in the journal."""
-        self._oldest, self._newest = 1, 0
-        """The sequence numbers of the journal's first and last row."""
-        self._changed = 0
-        """Changes since merging last began."""
+        """Facts that were in the journal at any time."""
         self._to_merge: list[Block] = []
-        self._merged_to = 0
-        """The last row whose changes are in the blocks once all of `_to_merge` are merged."""
+        self._merges_to: int | None = None
+        """The last frame whose changes are in the blocks once all of `_to_merge` are merged; None between merges."""
 
-    def _committed(self, sequence: int, batch: Sequence[Change]) -> None:
-        """Note what a row of the journal holds."""
-        if self._oldest > self._newest:
-            self._oldest = sequence
-        self._newest = sequence
-        self._changed += len(batch)
+    def _note(self, batch: Sequence[Change]) -> None:
+        """Note what a frame of the journal holds."""
         for change in batch:
             if isinstance(change, Put):
                 self._blocks.change(change)
@@ -185,34 +184,52 @@ class SqliteStore:
                 self._facts[change.name] = change.value
 
     def _begin_merging(self) -> None:
-        pace = self._pace
-        enough = max(pace.leases_min, self._blocks.leases // pace.leases_per_change)
-        if self._blocks.changed >= enough or self._changed >= enough * pace.changes_per_lease:
+        """Turn the journal over, if enough has changed: what it holds until then is to be merged."""
+        pace, leases = self._pace, self._blocks.leases
+        is_much = self._blocks.changed >= max(pace.leases_min, leases // pace.leases_per_change)
+        octets_max = max(pace.journal_octets_min, leases * pace.journal_octets_per_lease)
+        if not is_much and self._journal.octets < octets_max:
+            return
+        prepared = self._journal.prepare()
+        with self._lock:
+            self._journal.turn(prepared)
+            self._merges_to = self._journal.newest
             self._to_merge = [block for block in self._blocks if block.changes]
-            self._merged_to = self._newest
-            self._changed = 0
 
     def _merge(self, block: Block) -> None:
         """Write a block with its changes; what they are stays in the journal until the others are written too."""
-        found = self._db.execute("SELECT CAST(batch AS BLOB) FROM block WHERE number = ?", (block.number,)).fetchone()
-        rows = self._blocks.rows(block, merge(found[0] if found else b"", block.changes, self._pace.block_octets_max))
-        if rows:
-            self._write(
-                "INSERT OR REPLACE INTO block VALUES (?, ?, ?)",
-                [(number, part.leases, part.batch) for number, part in rows],
-            )
-        else:
-            self._write("DELETE FROM block WHERE number = ?", [(block.number,)])
-        self._blocks.merged(block, rows)
+        with self._lock:
+            changes = self._blocks.take_changes(block)
+        try:
+            found = self._db.execute(
+                "SELECT CAST(batch AS BLOB) FROM block WHERE number = ?", (block.number,)
+            ).fetchone()
+            parts = merge(found[0] if found else b"", changes, self._pace.block_octets_max)
+            rows = self._blocks.rows(block, parts)
+            if rows:
+                self._write(
+                    "INSERT OR REPLACE INTO block VALUES (?, ?, ?)",
+                    [(number, part.leases, part.batch) for number, part in rows],
+                )
+            else:
+                self._write("DELETE FROM block WHERE number = ?", [(block.number,)])
+        except BaseException:
+            with self._lock:
+                self._blocks.put_back(block, changes)
+            raise
+        with self._lock:
+            self._blocks.merged(block, rows)
 
-    def _drop(self, upto: int) -> None:
-        """Remove rows of the journal that are merged."""
-        if self._facts:
+    def _end_merging(self, merged_to: int) -> None:
+        """Say on disk that all is merged up to there, the facts with it; the journal up to there goes."""
+        with self._lock:
             facts = [(name, value + _checksum(name.encode(), value)) for name, value in self._facts.items()]
-            self._write("INSERT OR REPLACE INTO fact VALUES (?, ?)", facts)
-            self._facts = {}
-        self._write("DELETE FROM journal WHERE sequence <= ?", [(upto,)])
-        self._oldest = upto + 1
+        self._write("INSERT OR REPLACE INTO fact VALUES (?, ?)", facts)
+        self._db.execute("PRAGMA synchronous = FULL")  # the sync takes in all that was written before
+        self._write("UPDATE merged SET upto = ?", [(merged_to,)])
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        self._merges_to = None
+        self._journal.drop(merged_to)
 
     def _write(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
         """Run a statement for each of the rows, all in one transaction."""
@@ -226,6 +243,13 @@ class SqliteStore:
             raise
         self._log_octets += PAGE_OCTETS + sum(len(each) for row in rows for each in row if isinstance(each, bytes))
 
+    def _merged_upto(self) -> int:
+        """Give the last frame of the journal that is merged, by what is on disk."""
+        row = self._db.execute("SELECT CAST(upto AS INTEGER) FROM merged").fetchone()
+        if row is None:
+            raise BatchDamagedError("it does not say what is merged")
+        return int(row[0])
+
     def _checked(self, name: bytes, value: bytes) -> bytes:
         if _checksum(name, value[:-4]) != value[-4:]:
             raise BatchDamagedError("a row's checksum is wrong")
@@ -238,8 +262,6 @@ class SqliteStore:
         found = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":
             raise sqlite3.DatabaseError(" ".join(found.split()))
-        if passed_over(self._path) > 1:
-            raise sqlite3.DatabaseError("commits in its write-ahead log cannot be read")
 
     def _make_writable(self) -> None:
         """Take the file for this process alone."""
@@ -251,18 +273,19 @@ class SqliteStore:
         mode = self._db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
         if mode != "wal":  # it says so instead of failing
             raise StoreBroken(f"{self._path} cannot be used with a write-ahead log, only with {mode!r}")
-        self._db.execute("PRAGMA synchronous = FULL")
+        self._db.execute("PRAGMA synchronous = NORMAL")  # until all is merged, the journal has it too
         self._db.execute("PRAGMA secure_delete = OFF")  # where it is on, each row that goes is written once more
         self._db.execute("PRAGMA wal_autocheckpoint = 0")
         self._db.execute("BEGIN IMMEDIATE")
         self._db.execute("ROLLBACK")
+        self._journal.open()
         sync_folder(self._path.parent)  # SQLite does not mind if it cannot; the log's name has to be durable too
         self._is_writable = True
 
     def _cannot_use(self, error: Exception) -> StoreError:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
             return StoreError(f"{self._path} is in use by another server. Give each server a state-dir of its own.")
-        if isinstance(error, sqlite3.OperationalError):
+        if isinstance(error, sqlite3.OperationalError | OSError):
             return StoreError(
                 f"{self._path} cannot be opened: {error}. Check that its folder exists and can be written to."
             )
@@ -284,17 +307,6 @@ def _create(path: Path) -> None:
     db.close()
     os.rename(draft, path)
     sync_folder(path.parent)
-
-
-def sync_folder(path: Path) -> None:
-    """Make names in a folder durable. StoreBroken if that fails."""
-    folder = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    except OSError as error:
-        raise StoreBroken(f"the folder {path} cannot be synced: {error.strerror}") from error
-    finally:
-        os.close(folder)
 
 
 def _look_at_header(path: Path) -> None:
@@ -331,9 +343,11 @@ def _newer(path: Path, version: int) -> StoreError:
 def _refuse_orphan(log: Path) -> None:
     """Refuse to begin anew beside the write-ahead log of a file that is gone: it would be taken for the new one's."""
     if log.exists() and log.stat().st_size:
-        raise StoreError(
-            f"{log} belongs to a file that is no longer beside it. Put both back, or move it away as well."
-        )
+        raise _orphan(str(log))
+
+
+def _orphan(name: str) -> StoreError:
+    return StoreError(f"{name} belongs to a file that is no longer beside it. Put both back, or move it away as well.")
 
 
 def _checksum(name: bytes, value: bytes) -> bytes:

@@ -21,7 +21,7 @@ class StoreBroken(Exception):
 
 
 class Store(Protocol):
-    """Keeps changes. Used by one thread at a time."""
+    """Keeps changes. Used by one thread at a time; but while one tidies, another may commit."""
 
     def load(self) -> Iterable[Change]:
         """Give all that is kept, the later of two changes to one lease or fact last. StoreError if it is damaged."""

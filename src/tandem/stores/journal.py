@@ -1,0 +1,279 @@
+"""What was committed since leases were last put in blocks: each commit is appended by one write and one sync.
+
+A frame is one batch under the next sequence number, with a checksum. It begins at a sector of its own, so that a write
+that a power cut tears spoils nothing before it. Room is made ahead, filled with zeros: then a sync has no size of a
+file and no new place on the disk to write, and takes half of the time.
+
+Each file is named by the number of its first frame. A new one is begun when housekeeping begins; when that is done,
+those before it go.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from struct import Struct
+from typing import NamedTuple
+from zlib import crc32
+
+from tandem.stores.batch import BatchDamagedError
+from tandem.stores.store import StoreBroken, StoreFull
+
+MAGIC = b"tandem-1"
+SECTOR = 512
+HEAD = Struct("!8sQ")
+"""Magic and the number of the first frame; a CRC-32 of them follows."""
+FRAME = Struct("!IQ")
+"""Octets of the batch, and its number; a CRC-32 of them and the batch follows, then the batch."""
+BATCH_AT = FRAME.size + 4
+AHEAD_OCTETS = 256 << 10
+"""How much room is made at a time."""
+
+
+class Journal:
+    """The files `base-N`. One thread at a time uses it, but for `prepare`."""
+
+    def __init__(self, base: Path) -> None:
+        self._base = base
+        self._file = -1
+        self._at = 0
+        """Where the next frame goes."""
+        self._room_to = 0
+        """Where the room that was made ends."""
+        self.newest = 0
+        """The number of the last frame."""
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is any file that holds a frame, or can no longer be read."""
+        try:
+            return any(_count(path) for path in self._paths())
+        except BatchDamagedError:
+            return True
+
+    @property
+    def octets(self) -> int:
+        """How much was written since it was last turned."""
+        return self._at
+
+    # -- reading
+
+    def read(self, merged_to: int) -> Iterator[bytes]:
+        """Give the batches behind the one with that number, in order. BatchDamagedError if not all can be had."""
+        paths = self._unmerged(merged_to)
+        self.newest = _first(paths[0]) - 1
+        for path in paths:
+            if _first(path) != self.newest + 1:
+                raise BatchDamagedError(f"commits before {path.name} are missing")
+            self._at = SECTOR
+            for frame in _frames(path, self.newest):
+                self.newest, self._at = frame.number, frame.ends
+                if frame.number > merged_to:
+                    yield frame.batch
+        if self.newest < merged_to:
+            raise BatchDamagedError("commits at the end of its journal are missing")
+
+    def count(self, merged_to: int) -> int:
+        """Give about how many batches `read` will give."""
+        paths = self._unmerged(merged_to)
+        return max(0, sum(map(_count, paths)) + _first(paths[0]) - 1 - merged_to)
+
+    def _paths(self) -> list[Path]:
+        return sorted(self._base.parent.glob(f"{self._base.name}-" + "[0-9]" * 16))
+
+    def _unmerged(self, merged_to: int) -> list[Path]:
+        """Give the files from the one on that holds what comes first behind that number."""
+        paths = self._paths()
+        while len(paths) > 1 and _number(paths[1]) <= merged_to + 1:
+            paths.pop(0)
+        if not paths or _number(paths[0]) > merged_to + 1:
+            raise BatchDamagedError("its journal is missing")
+        return paths
+
+    # -- writing
+
+    def begin(self) -> None:
+        """Make the first file, durable when this returns. What an earlier try left goes."""
+        for path in (*self._paths(), self._draft):
+            path.unlink(missing_ok=True)
+        self.newest = 0
+        self.turn(self.prepare())
+        self.close()
+
+    def open(self) -> None:
+        """Go on behind what was read, after making sure that all of it is on disk."""
+        self._draft.unlink(missing_ok=True)
+        path = self._paths()[-1]
+        self._file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        self._room_to = path.stat().st_size
+        self._sync(self._file)
+
+    def append(self, batch: bytes) -> None:
+        """Add a frame and sync. StoreFull if nothing was added; StoreBroken if it is not known whether."""
+        front = FRAME.pack(len(batch), self.newest + 1)
+        frame = front + crc32(batch, crc32(front)).to_bytes(4, "big") + batch
+        self._write(self._file, frame, self._at)
+        self._sync(self._file)
+        self.newest += 1
+        self._at += _sectors(len(frame))
+
+    def make_room(self) -> bool:
+        """Make room if there is little left; say whether that was so. It is durable with the next frame."""
+        if self._room_to - self._at > AHEAD_OCTETS // 2:
+            return False
+        start = max(self._room_to, self._at)
+        self._write(self._file, bytes(AHEAD_OCTETS), start)
+        self._room_to = start + AHEAD_OCTETS
+        return True
+
+    def prepare(self) -> int:
+        """Give a file to be turned to, with room in it. It may be called while another thread appends."""
+        with _refusals():
+            file = os.open(self._draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            self._write(file, bytes(AHEAD_OCTETS), 0)
+            self._sync(file)
+        except BaseException:
+            os.close(file)
+            raise
+        return file
+
+    def turn(self, prepared: int) -> None:
+        """Begin that file: the next frame goes there."""
+        head = HEAD.pack(MAGIC, self.newest + 1)
+        try:
+            self._write(prepared, head + crc32(head).to_bytes(4, "big"), 0)
+            self._sync(prepared)
+            with _refusals():
+                os.rename(self._draft, f"{self._base}-{self.newest + 1:016d}")
+        except BaseException:
+            os.close(prepared)
+            raise
+        sync_folder(self._base.parent)
+        self.close()
+        self._file, self._at, self._room_to = prepared, SECTOR, AHEAD_OCTETS
+
+    def drop(self, merged_to: int) -> None:
+        """Remove the files that hold nothing behind that number."""
+        paths = self._paths()
+        for path in paths[: -len(self._unmerged(merged_to))]:
+            with _refusals():
+                path.unlink()
+
+    def close(self) -> None:
+        """Give the file back."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    @property
+    def _draft(self) -> Path:
+        return self._base.with_name(f"{self._base.name}-new")
+
+    @staticmethod
+    def _write(file: int, data: bytes, at: int) -> None:
+        with _refusals():
+            while data:
+                written = os.pwrite(file, data, at)
+                data, at = data[written:], at + written
+
+    @staticmethod
+    def _sync(file: int) -> None:
+        try:
+            os.fdatasync(file)
+        except OSError as error:
+            raise StoreBroken(f"the journal cannot be synced: {error.strerror}") from error
+
+
+def sync_folder(path: Path) -> None:
+    """Make names in a folder durable. StoreBroken if that fails."""
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    except OSError as error:
+        raise StoreBroken(f"the folder {path} cannot be synced: {error.strerror}") from error
+    finally:
+        os.close(folder)
+
+
+@contextlib.contextmanager
+def _refusals() -> Iterator[None]:
+    """Take an error for a refusal after which nothing has changed, and which may end."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreFull(error.strerror) from error
+
+
+def _number(path: Path) -> int:
+    return int(path.name[-16:])
+
+
+def _first(path: Path) -> int:
+    """Give the number of a file's first frame, as the file itself says."""
+    with path.open("rb") as file:
+        head = file.read(HEAD.size + 4)
+    if len(head) == HEAD.size + 4 and crc32(head[:-4]).to_bytes(4, "big") == head[-4:]:
+        magic, first = HEAD.unpack(head[:-4])
+        if magic == MAGIC and first == _number(path):
+            return int(first)
+    raise BatchDamagedError(f"{path.name} does not begin as it should")
+
+
+class Frame(NamedTuple):
+    """One commit, and where in its file the next one goes."""
+
+    number: int
+    ends: int
+    batch: bytes
+
+
+def _frames(path: Path, newest: int) -> Iterator[Frame]:
+    """Give the frames of a file; `newest` is the number of the one before them.
+
+    The first frame that is wrong is the one that a power cut left. But each was synced before the next one was
+    written: the front of one behind it means damage. BatchDamagedError if there is any.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as data:
+        at = SECTOR
+        while (batch := _frame(data, at, newest + 1)) is not None:
+            newest += 1
+            at += _sectors(BATCH_AT + len(batch))
+            yield Frame(newest, at, batch)
+        for later in range(at + SECTOR, len(data) - BATCH_AT, SECTOR):
+            if newest + 2 <= FRAME.unpack_from(data, later)[1] <= newest + len(data) // SECTOR:
+                raise BatchDamagedError(f"a commit in {path.name} cannot be read, and others follow it")
+
+
+def _frame(data: mmap.mmap, at: int, number: int) -> bytes | None:
+    """Give the batch of the frame there, None if there is none with that number."""
+    if at + BATCH_AT > len(data):
+        return None
+    front = data[at : at + FRAME.size]
+    size, found = FRAME.unpack(front)
+    batch = data[at + BATCH_AT : at + BATCH_AT + size]
+    is_whole = found == number and len(batch) == size
+    if is_whole and crc32(batch, crc32(front)).to_bytes(4, "big") == data[at + FRAME.size : at + BATCH_AT]:
+        return batch
+    return None
+
+
+def _count(path: Path) -> int:
+    """Give how many frames a file holds, by their sizes alone."""
+    number, at, frames = _first(path), SECTOR, 0
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as data:
+        while at + BATCH_AT <= len(data):
+            size, found = FRAME.unpack_from(data, at)
+            if found != number + frames:
+                break
+            frames += 1
+            at += _sectors(BATCH_AT + size)
+    return frames
+
+
+def _sectors(octets: int) -> int:
+    """Give how many octets the sectors have that hold so many."""
+    return -(-octets // SECTOR) * SECTOR
