@@ -172,8 +172,9 @@ def _of_ia(ia: IaNa | IaPd, settings: Settings) -> dict[str, Any]:
     inside = [
         {
             "from": _place(each, settings),
-            "preferred": each.preferred,
-            "valid": each.valid,
+            # dhcpd tells the time that is left of what it gave a moment ago.
+            "preferred": round(each.preferred, -1),
+            "valid": round(each.valid, -1),
             "options": write_options(tuple(one for one in each.options if not isinstance(one, Status))).hex(),
         }
         for each in live
