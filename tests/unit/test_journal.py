@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tandem.stores.batch import BatchDamagedError
+from tandem.lease.change import Fact
+from tandem.stores.batch import BatchDamagedError, write_batch
 from tandem.stores.journal import AHEAD_OCTETS, BATCH_AT, FRAME, SECTOR, Journal
 
-BATCHES = [b"first", b"s" * 700, b"third", b"f" * 2000, b"fifth"]
+BATCHES = [write_batch([Fact("batch", record)]) for record in (b"first", b"s" * 700, b"third", b"f" * 2000, b"fifth")]
+SIXTH, SEVENTH = write_batch([Fact("batch", b"sixth")]), write_batch([Fact("batch", b"seventh")])
 
 
 @pytest.fixture
@@ -55,9 +57,9 @@ def test_what_was_appended_is_read_in_its_order(base: Path) -> None:
 def test_it_goes_on_behind_what_was_read(base: Path) -> None:
     journal = Journal(base)
     assert opened(journal) == BATCHES
-    journal.append(b"sixth")
+    journal.append(SIXTH)
     journal.close()
-    assert found(base) == [*BATCHES, b"sixth"]
+    assert found(base) == [*BATCHES, SIXTH]
 
 
 def test_what_a_killed_server_wrote_and_did_not_sync_is_synced_before_it_counts(
@@ -77,13 +79,13 @@ def test_each_frame_begins_at_a_sector_of_its_own(base: Path) -> None:
 def test_it_turns_to_a_new_file_and_drops_those_that_are_merged(base: Path) -> None:
     journal = Journal(base)
     opened(journal)
-    for number in (6, 7):
+    for batch in (SIXTH, SEVENTH):
         journal.turn(journal.prepare())
-        journal.append(b"%d" % number)
+        journal.append(batch)
     assert files(base) == [f"changes-{number:016d}" for number in (1, 6, 7)]
-    assert found(base) == [*BATCHES, b"6", b"7"]
+    assert found(base) == [*BATCHES, SIXTH, SEVENTH]
     journal.drop(4)
-    assert found(base, 4) == [b"fifth", b"6", b"7"]
+    assert found(base, 4) == [BATCHES[4], SIXTH, SEVENTH]
     journal.drop(5)
     assert files(base) == [f"changes-{number:016d}" for number in (6, 7)]
     journal.drop(7)
@@ -108,12 +110,12 @@ def test_room_is_made_ahead_and_nothing_is_written_over_without_it(base: Path) -
     assert path.stat().st_size == AHEAD_OCTETS
     assert not journal.make_room()
     while journal.newest < 2 * AHEAD_OCTETS // SECTOR:
-        journal.append(b"%d" % journal.newest)
+        journal.append(SIXTH)
     assert path.stat().st_size > AHEAD_OCTETS  # without room it grows
     assert journal.make_room()
     assert path.stat().st_size > 2 * AHEAD_OCTETS
-    journal.append(b"last")
-    assert found(base)[-2:] == [b"%d" % (journal.newest - 2), b"last"]
+    journal.append(SEVENTH)
+    assert found(base)[-2:] == [SIXTH, SEVENTH]
 
 
 @pytest.mark.parametrize("size", [0, 1, FRAME.size, BATCH_AT, BATCH_AT + 3])
@@ -124,8 +126,19 @@ def test_a_torn_end_is_passed_over_and_written_over(base: Path, size: int) -> No
     path.write_bytes(whole[: end + size] + bytes(len(whole) - end - size))
     journal = Journal(base)
     assert opened(journal) == BATCHES[:4]
-    journal.append(b"again")
-    assert found(base) == [*BATCHES[:4], b"again"]
+    journal.append(SIXTH)
+    assert found(base) == [*BATCHES[:4], SIXTH]
+
+
+def test_what_is_in_a_torn_frame_is_not_taken_for_one_behind_it(base: Path) -> None:
+    """Where a sector begins within it, there may be anything: also what looks like the front of a frame."""
+    path = base.with_name("changes-0000000000000001")
+    whole = bytearray(path.read_bytes())
+    whole[frame_at(3)] ^= 1
+    whole[frame_at(3) + SECTOR :] = bytes(len(whole) - frame_at(3) - SECTOR)
+    whole[frame_at(3) + SECTOR : frame_at(3) + SECTOR + FRAME.size] = FRAME.pack(100, 6)
+    path.write_bytes(whole)
+    assert found(base) == BATCHES[:3]
 
 
 def cut_before_the_end(path: Path) -> None:
@@ -152,6 +165,13 @@ def flip_each_frame(path: Path) -> None:
         flip(frame_at(number) + BATCH_AT)(path)
 
 
+def write_to_another_place(path: Path) -> None:
+    """As a disk does that mistakes its sectors: the first frame stands where the third belongs."""
+    data = bytearray(path.read_bytes())
+    data[frame_at(2) : frame_at(3)] = data[frame_at(0) : frame_at(1)]
+    path.write_bytes(data)
+
+
 def rename(path: Path) -> None:
     path.rename(path.with_name("changes-0000000000000002"))
 
@@ -170,6 +190,7 @@ def claim_another_number(path: Path) -> None:
         (flip(frame_at(1) + 9), "cannot be read, and others follow it"),
         (flip(frame_at(3) + BATCH_AT + 1000), "cannot be read, and others follow it"),
         (flip_each_frame, "cannot be read, and others follow it"),
+        (write_to_another_place, "cannot be read, and others follow it"),
         (rename, "its journal is missing"),
         (claim_another_number, "does not begin as it should"),
         (Path.unlink, "its journal is missing"),
@@ -203,5 +224,5 @@ def test_one_that_was_begun_and_holds_nothing_is_begun_again(tmp_path: Path) -> 
     assert not journal.is_there
     journal.begin()
     opened(journal)
-    journal.append(b"something")
+    journal.append(SIXTH)
     assert journal.is_there

@@ -40,7 +40,7 @@ def write_batch(batch: Sequence[Change]) -> bytes:
 
 def read_batch(data: bytes) -> Iterator[Change]:
     """Read what `write_batch` gave. BatchDamagedError if it is not that."""
-    if len(data) < 4 or crc32(data[4:]) != int.from_bytes(data[:4], "big"):
+    if not is_intact(data):
         raise BatchDamagedError("a batch's checksum is wrong")
     at, end = 4, len(data)
     try:
@@ -53,6 +53,11 @@ def read_batch(data: bytes) -> Iterator[Change]:
             at += size
     except (struct.error, UnicodeDecodeError) as error:  # cut off, or no text where there should be one
         raise BatchDamagedError(f"a batch is not what this version writes: {error}") from error
+
+
+def is_intact(batch: bytes) -> bool:
+    """Say whether a batch's checksum is right."""
+    return len(batch) >= 4 and crc32(memoryview(batch)[4:]) == int.from_bytes(batch[:4], "big")
 
 
 def read_leases(batch: bytes) -> list[Put]:
@@ -93,7 +98,7 @@ def _written(keys: list[bytes], leases: dict[bytes, bytes]) -> Written:
 
 def _leases(batch: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Give the key of each lease in a batch, and the octets that say it there."""
-    if crc32(memoryview(batch)[4:]) != int.from_bytes(batch[:4], "big"):
+    if not is_intact(batch):
         raise BatchDamagedError("a block's checksum is wrong")
     at, end = 4, len(batch)
     front, unpack = HEADER.size, HEADER.unpack_from

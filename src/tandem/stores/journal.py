@@ -1,8 +1,8 @@
 """What was committed since leases were last put in blocks: each commit is appended by one write and one sync.
 
-A frame is one batch under the next sequence number, with a checksum. It begins at a sector of its own, so that a write
-that a power cut tears spoils nothing before it. Room is made ahead, filled with zeros: then a sync has no size of a
-file and no new place on the disk to write, and takes half of the time.
+A frame is one batch under the next sequence number; its front and the batch have a checksum each. It begins at a sector
+of its own, so that a write that a power cut tears spoils nothing before it. Room is made ahead, filled with zeros: then
+a sync has no size of a file and no new place on the disk to write, and takes half of the time.
 
 Each file is named by the number of its first frame. A new one is begun when housekeeping begins; when that is done,
 those before it go.
@@ -19,7 +19,7 @@ from struct import Struct
 from typing import NamedTuple
 from zlib import crc32
 
-from tandem.stores.batch import BatchDamagedError
+from tandem.stores.batch import BatchDamagedError, is_intact
 from tandem.stores.store import StoreBroken, StoreFull
 
 MAGIC = b"tandem-1"
@@ -27,7 +27,7 @@ SECTOR = 512
 HEAD = Struct("!8sQ")
 """Magic and the number of the first frame; a CRC-32 of them follows."""
 FRAME = Struct("!IQ")
-"""Octets of the batch, and its number; a CRC-32 of them and the batch follows, then the batch."""
+"""Octets of the batch, and its number; a CRC-32 of them follows, then the batch, with its own."""
 BATCH_AT = FRAME.size + 4
 AHEAD_OCTETS = 256 << 10
 """How much room is made at a time."""
@@ -113,8 +113,7 @@ class Journal:
 
     def append(self, batch: bytes) -> None:
         """Add a frame and sync. StoreFull if nothing was added; StoreBroken if it is not known whether."""
-        front = FRAME.pack(len(batch), self.newest + 1)
-        frame = front + crc32(batch, crc32(front)).to_bytes(4, "big") + batch
+        frame = _checked(FRAME.pack(len(batch), self.newest + 1)) + batch
         self._write(self._file, frame, self._at)
         self._sync(self._file)
         self.newest += 1
@@ -143,9 +142,8 @@ class Journal:
 
     def turn(self, prepared: int) -> None:
         """Begin that file: the next frame goes there."""
-        head = HEAD.pack(MAGIC, self.newest + 1)
         try:
-            self._write(prepared, head + crc32(head).to_bytes(4, "big"), 0)
+            self._write(prepared, _checked(HEAD.pack(MAGIC, self.newest + 1)), 0)
             self._sync(prepared)
             with _refusals():
                 os.rename(self._draft, f"{self._base}-{self.newest + 1:016d}")
@@ -216,7 +214,7 @@ def _first(path: Path) -> int:
     """Give the number of a file's first frame, as the file itself says."""
     with path.open("rb") as file:
         head = file.read(HEAD.size + 4)
-    if len(head) == HEAD.size + 4 and crc32(head[:-4]).to_bytes(4, "big") == head[-4:]:
+    if len(head) == HEAD.size + 4 and _checked(head[:-4]) == head:
         magic, first = HEAD.unpack(head[:-4])
         if magic == MAGIC and first == _number(path):
             return int(first)
@@ -239,39 +237,47 @@ def _frames(path: Path, newest: int) -> Iterator[Frame]:
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as data:
         at = SECTOR
-        while (batch := _frame(data, at, newest + 1)) is not None:
+        while (batch := _batch(data, at, newest + 1)) is not None:
             newest += 1
             at += _sectors(BATCH_AT + len(batch))
             yield Frame(newest, at, batch)
-        for later in range(at + SECTOR, len(data) - BATCH_AT, SECTOR):
-            if newest + 2 <= FRAME.unpack_from(data, later)[1] <= newest + len(data) // SECTOR:
+        for later in range(at + SECTOR, len(data), SECTOR):
+            front = _front(data, later)
+            if front is not None and front[1] > newest + 1:
                 raise BatchDamagedError(f"a commit in {path.name} cannot be read, and others follow it")
 
 
-def _frame(data: mmap.mmap, at: int, number: int) -> bytes | None:
-    """Give the batch of the frame there, None if there is none with that number."""
-    if at + BATCH_AT > len(data):
-        return None
-    front = data[at : at + FRAME.size]
-    size, found = FRAME.unpack(front)
-    batch = data[at + BATCH_AT : at + BATCH_AT + size]
-    is_whole = found == number and len(batch) == size
-    if is_whole and crc32(batch, crc32(front)).to_bytes(4, "big") == data[at + FRAME.size : at + BATCH_AT]:
-        return batch
+def _front(data: mmap.mmap, at: int) -> tuple[int, int] | None:
+    """Give the octets of the batch of the frame there, and its number; None if there is no front of one."""
+    front = data[at : at + BATCH_AT]
+    if len(front) == BATCH_AT and _checked(front[:-4]) == front:
+        size, number = FRAME.unpack(front[:-4])
+        return size, number
     return None
 
 
+def _batch(data: mmap.mmap, at: int, number: int) -> bytes | None:
+    """Give the batch of the frame there, None if there is none with that number."""
+    front = _front(data, at)
+    if front is None or front[1] != number:
+        return None
+    batch = data[at + BATCH_AT : at + BATCH_AT + front[0]]
+    return batch if len(batch) == front[0] and is_intact(batch) else None
+
+
 def _count(path: Path) -> int:
-    """Give how many frames a file holds, by their sizes alone."""
+    """Give how many frames a file holds, by their fronts alone."""
     number, at, frames = _first(path), SECTOR, 0
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as data:
-        while at + BATCH_AT <= len(data):
-            size, found = FRAME.unpack_from(data, at)
-            if found != number + frames:
-                break
+        while (front := _front(data, at)) is not None and front[1] == number + frames:
             frames += 1
-            at += _sectors(BATCH_AT + size)
+            at += _sectors(BATCH_AT + front[0])
     return frames
+
+
+def _checked(octets: bytes) -> bytes:
+    """Give octets with their CRC-32 behind them."""
+    return octets + crc32(octets).to_bytes(4, "big")
 
 
 def _sectors(octets: int) -> int:

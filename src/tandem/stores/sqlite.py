@@ -91,7 +91,7 @@ class SqliteStore:
                 timeout=2,
             )
             self._check()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise self._cannot_use(error) from error
         except StoreFull as error:
             raise StoreError(f"The disk takes nothing: {error}. Make room and start again.") from error
