@@ -319,6 +319,24 @@ def test_a_newer_version(tmp_path: Path) -> None:
     refused(path, r"was written by a newer version of this server \(format 99")
 
 
+def test_a_journal_that_cannot_be_opened(tmp_path: Path) -> None:
+    journal = tmp_path / "leases.db-changes-0000000000000001"
+    journal.mkdir()
+    with pytest.raises(StoreError, match=r"leases\.db cannot be opened: .*Is a directory"):
+        SqliteStore(tmp_path / "leases.db")
+    journal.rmdir()
+    path = filled(tmp_path)
+    for file in tmp_path.glob("leases.db-changes-*"):
+        content = file.read_bytes()
+        file.unlink()
+        file.mkdir()
+        with pytest.raises(StoreError, match=r"leases\.db cannot be opened: .*Is a directory"):
+            open_and_read(path)
+        file.rmdir()
+        file.write_bytes(content)
+    open_and_read(path)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9])
 def test_cut_short(tmp_path: Path, share: float) -> None:
     path = filled(tmp_path)
