@@ -25,8 +25,7 @@ from system.disk import Disk
 from system.needs import need_program
 from system.trace import Call, read_trace, wrapper
 from system.wrapped import WrappedServer
-from tandem.lease.lease import STATUS_AT, BindingStatus
-from tandem.stores.batch import KEY_OCTETS
+from tandem.lease.lease import KEY_OCTETS, STATUS_AT, BindingStatus
 from tandem.stores.sqlite import SqliteStore
 from tandem.wire.message import MessageType
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 from hypothesis import settings, strategies
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -188,3 +190,14 @@ def test_only_what_both_partners_know_to_be_free_is_forgotten() -> None:
     for key in agreed[:2]:
         table.change(lease(key, b"", BindingStatus.EXPIRED, 0))
     assert table.take_forgettable(100) == agreed[2:]
+
+
+def test_leases_are_nothing_to_walk_through_when_python_collects_garbage() -> None:
+    table = LeaseTable()
+    for number in range(1000):
+        for length in (64, 128):  # with two leases, each client's keys are more than one
+            table.put(lease(key_of(BASE + (number << 64), length), number.to_bytes(8, "big"), BindingStatus.ACTIVE, 9))
+    parts = gc.get_referents(table)
+    large = [each for each in (*parts, *gc.get_referents(*parts)) if isinstance(each, dict) and len(each) >= 1000]
+    assert len(large) >= 2
+    assert [len(each) for each in large if gc.is_tracked(each)] == []

@@ -8,20 +8,25 @@ from typing import Any, NamedTuple
 from tandem.lease.change import Change
 
 
-class Send(NamedTuple):
+class Send:
     """Octets to be sent on UDP through the door and interface that the question came by, from the address `local`.
 
     `type` is that of the client's answer in them; its question came at the monotonic time `came`.
     """
 
-    data: bytes
-    peer: str
-    port: int
-    interface: int
-    door: int
-    local: bytes
-    type: int
-    came: float
+    __slots__ = ("came", "data", "door", "interface", "local", "peer", "port", "type")
+
+    def __init__(
+        self, data: bytes, peer: str, port: int, interface: int, door: int, local: bytes, type_: int, came: float
+    ) -> None:
+        self.data = data
+        self.peer = peer
+        self.port = port
+        self.interface = interface
+        self.door = door
+        self.local = local
+        self.type = type_
+        self.came = came
 
 
 class ToPartner:
@@ -58,15 +63,18 @@ Out = list[Send | Answer | ToPartner]
 """What leaves, in its order."""
 
 
-class Note(NamedTuple):
+class Note:
     """Something worth counting or logging. Never read by a decision.
 
     `event` is a stable id; the values are raw (octets, keys, numbers), to be shown by whoever logs them.
     """
 
-    event: str
-    level: str
-    values: Mapping[str, Any]
+    __slots__ = ("event", "level", "values")
+
+    def __init__(self, event: str, level: str, values: Mapping[str, Any]) -> None:
+        self.event = event
+        self.level = level
+        self.values = values
 
 
 class Effects:

@@ -10,19 +10,24 @@ from tandem.effects.settings import Settings
 MULTICAST: Final = 0xFF
 
 
-class Datagram(NamedTuple):
+class Datagram:
     """Octets that came in on UDP. `door` names the socket, `interface` is the index of the network interface.
 
     `local` is the address that they were sent to, 16 octets. `waited_s` is how long they lay unread.
     """
 
-    data: bytes
-    peer: str
-    port: int
-    interface: int
-    door: int
-    local: bytes
-    waited_s: float = 0.0
+    __slots__ = ("data", "door", "interface", "local", "peer", "port", "waited_s")
+
+    def __init__(
+        self, data: bytes, peer: str, port: int, interface: int, door: int, local: bytes, waited_s: float = 0.0
+    ) -> None:
+        self.data = data
+        self.peer = peer
+        self.port = port
+        self.interface = interface
+        self.door = door
+        self.local = local
+        self.waited_s = waited_s
 
     @property
     def multicast(self) -> bool:

@@ -18,6 +18,9 @@ from tandem.wire.text import show_address, show_prefix
 FOREVER: Final = 0xFFFFFFFF
 """An expiration time, or a lifetime, that never comes (RFC 9915 7.7)."""
 
+KEY_OCTETS: Final = 17
+"""What a lease's key takes where it is kept as octets."""
+
 FIXED: Final = Struct("!?IBIIIIIIIIIIIB")
 """Owes-partner, acked-partner-lifetime, status, IAID, three absolute times, four durations, the three other times
 that are kept for a partner, and the size of the DUID behind them."""

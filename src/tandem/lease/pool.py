@@ -52,10 +52,11 @@ class Holes:
 class Pool:
     """A range, what of it is in use, and how to choose from the rest."""
 
-    __slots__ = ("_cursors", "_odd_free", "_shelves", "_spaces", "gifts", "holes", "in_use", "range", "size")
+    __slots__ = ("_cursors", "_odd_free", "_shelves", "_spaces", "_unit", "gifts", "holes", "in_use", "range", "size")
 
     def __init__(self, range_: Range, holes: Holes) -> None:
         self.range = range_
+        self._unit = range_.unit
         self.holes = holes
         self.in_use = 0
         """Leases that nobody else can have: held by a client, or set aside."""
@@ -83,7 +84,7 @@ class Pool:
         return (
             key & 0xFF == length
             and first <= address <= last
-            and not (address - first) % self.range.unit
+            and not (address - first) % self._unit
             and self._may_be_given(address)
         )
 
@@ -98,8 +99,12 @@ class Pool:
         if self.in_use >= self.size:
             return None
         space = self._space(role)
-        for key in self._places(seed, space, role):
-            if is_new(key) and is_free(key):
+        length = self.range.length
+        digest, size = blake2b(seed, digest_size=8 * PROBES).digest(), self._spread(space, role)
+        for at in range(0, 8 * PROBES if size else 0, 8):
+            address = space.nth(int.from_bytes(digest[at : at + 8], "big") % size)
+            key = address << 8 | length
+            if self._may_be_given(address) and is_new(key) and is_free(key):
                 return key
         for key in islice(self.ended(role), PROBES):
             if is_free(key):
@@ -160,27 +165,19 @@ class Pool:
         if space is None:
             first, last, _ = self.range
             if role is None:
-                space = Space(((first, last),), self.range.unit)
+                space = Space(((first, last),), self._unit)
             elif self.gifts is None:
                 space = Space(((first + ((first ^ role) & 1), last),), 2)
             else:
-                space = Space(self.gifts.intervals(role), self.range.unit)
+                space = Space(self.gifts.intervals(role), self._unit)
             self._spaces[role] = space
         return space
 
-    def _places(self, seed: bytes, space: Space, role: Role | None) -> Iterator[int]:
-        """Give the client's own places. Shared prefixes are used from one end, so that large ones stay whole."""
-        length = self.range.length
-        size = space.size
-        if role is not None and self.gifts is not None:
-            size = min(size, max(CLUSTER_MIN, 2 << self.in_use.bit_length()))
-        if not size:
-            return
-        digest = blake2b(seed, digest_size=8 * PROBES).digest()
-        for at in range(0, 8 * PROBES, 8):
-            address = space.nth(int.from_bytes(digest[at : at + 8], "big") % size)
-            if self._may_be_given(address):
-                yield address << 8 | length
+    def _spread(self, space: Space, role: Role | None) -> int:
+        """Say over how much of a space clients are spread. Shared prefixes lie together: so large ones stay whole."""
+        if role is None or self.gifts is None:
+            return space.size
+        return min(space.size, max(CLUSTER_MIN, 2 << self.in_use.bit_length()))
 
     def _scan(self, is_free: Callable[[int], bool], space: Space, role: Role | None) -> int | None:
         """Look on from where the last search ended; round and round, a bounded number of steps each time."""
@@ -196,7 +193,7 @@ class Pool:
         return None
 
     def _may_be_given(self, address: int) -> bool:
-        if self.holes.touches(address, address + self.range.unit - 1):
+        if self.holes.touches(address, address + self._unit - 1):
             return False
         return self.range.length != ADDRESS_LENGTH or not is_reserved_interface_id(address)
 

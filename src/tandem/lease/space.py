@@ -38,6 +38,8 @@ class Role(IntEnum):
 
 
 ROLES: Final = (Role.SECONDARY, Role.PRIMARY)
+GIVERS: Final[dict[int | None, Role]] = {role.available: role for role in ROLES}
+"""Who may give out a lease, by its status, for those that somebody may."""
 
 
 def address_owner(key: int) -> Role:
@@ -155,12 +157,15 @@ class Gifts:
 
     def count(self, key: int, before: int | None, after: int | None) -> None:
         """Keep the counts when a lease's status changes; None is: not on record."""
-        owner = self.owner(key >> 8)
+        address = key >> 8
         change = (after is not None) - (before is not None)
-        self.records[((key >> 8) - self._range.first) // self.bucket_octets] += change
-        self.on_record[owner] += change
-        for role in Role:
-            self.available_on_record[role] += (after == role.available) - (before == role.available)
+        if change:
+            self.records[(address - self._range.first) // self.bucket_octets] += change
+            self.on_record[self.owner(address)] += change
+        if before in GIVERS:
+            self.available_on_record[GIVERS[before]] -= 1
+        if after in GIVERS:
+            self.available_on_record[GIVERS[after]] += 1
 
 
 def interval_of(key: int) -> Interval:

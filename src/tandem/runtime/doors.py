@@ -116,18 +116,18 @@ class Doors:
     def send(self, sends: Iterable[Send]) -> int:
         """Send all that can be sent now and give how many could not; clients ask again."""
         lost = 0
-        for data, peer, port, interface, number, local, _, _ in sends:
-            door = self._doors.get(number)
+        for each in sends:
+            door = self._doors.get(each.door)
             if door is None:
                 lost += 1
                 continue
-            target = (peer, port, 0, interface)
+            target = (each.peer, each.port, 0, each.interface)
             try:
-                if local[0] == MULTICAST:
-                    door.socket.sendto(data, target)
+                if each.local[0] == MULTICAST:
+                    door.socket.sendto(each.data, target)
                 else:
-                    source = PKTINFO.pack(local, door.interface)
-                    door.socket.sendmsg([data], [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, source)], 0, target)
+                    source = PKTINFO.pack(each.local, door.interface)
+                    door.socket.sendmsg([each.data], [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, source)], 0, target)
             except OSError:
                 lost += 1
         return lost

@@ -89,14 +89,14 @@ def _show_decisions(shown: dict[str, Any], decisions: Iterable[Decision]) -> Non
     leases: list[dict[str, Any]] = []
     for decision in decisions:
         iaid = decision.ia.iaid
-        for key, lifetimes, _, _, reason in decision.told:
-            preferred_s, valid_s, _, _ = lifetimes
+        for told in decision.told:
+            preferred_s, valid_s, _, _ = told.lifetimes
             lease = {
                 "iaid": iaid,
-                "lease": show_key(key),
+                "lease": show_key(told.key),
                 "preferred": preferred_s,
                 "valid": valid_s,
-                "reason": reason,
+                "reason": told.reason,
             }
             leases.append(lease)
         if decision.status:

@@ -20,12 +20,15 @@ LEASES_PER_CLIENT_MAX: Final = 32
 """Keeps a REPLY, and an update to a partner, well under 64 KB."""
 
 
-class Choice(NamedTuple):
+class Choice:
     """A lease for an identity association, where it belongs, and why just this one."""
 
-    key: int
-    home: Home
-    reason: str
+    __slots__ = ("home", "key", "reason")
+
+    def __init__(self, key: int, home: Home, reason: str) -> None:
+        self.key = key
+        self.home = home
+        self.reason = reason
 
 
 class Refusal(NamedTuple):
@@ -260,7 +263,7 @@ def _shares(client: Client) -> tuple[Role | None, ...]:
 
 def _length_hint(ia: Ia) -> int | None:
     """Give the prefix length that the client would like (RFC 8168), None if it did not say."""
-    if ia.code != IaPd.code:
+    if ia.code != IaPd.code or not ia.asked:
         return None
     bare = [key & 0xFF for key in ia.asked if not key >> 8 and key & 0xFF]
     named = [key & 0xFF for key in ia.asked if key >> 8]

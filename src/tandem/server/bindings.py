@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Final
 
 from tandem.effects.now import Moment
 from tandem.effects.rules import Serve
@@ -27,15 +27,18 @@ STATUS_TEXTS: Final = {
 }
 
 
-class Told(NamedTuple):
+class Told:
     """A lease as it is told to the client. With valid_s 0 the client must stop using it."""
 
-    key: int
-    lifetimes: Lifetimes
-    home: Home | None
-    granted: bool
-    """Whether these lifetimes are new, and to be recorded as the lease's."""
-    reason: str
+    __slots__ = ("granted", "home", "key", "lifetimes", "reason")
+
+    def __init__(self, key: int, lifetimes: Lifetimes, home: Home | None, granted: bool, reason: str) -> None:
+        self.key = key
+        self.lifetimes = lifetimes
+        self.home = home
+        self.granted = granted
+        """Whether these lifetimes are new, and to be recorded as the lease's."""
+        self.reason = reason
 
 
 class Decision:
@@ -104,8 +107,8 @@ def adopt(allocator: Allocator, client: Client, ia: Ia, taken: set[int]) -> list
     adopted = allocator.adoptable(client, ia, taken)
     taken.update(choice.key for choice in adopted)
     return [
-        Told(key, promise(home.subnet.lifetimes, 0, client.now.utc, mclt_s), home, True, reason)
-        for key, home, reason in adopted
+        Told(each.key, promise(each.home.subnet.lifetimes, 0, client.now.utc, mclt_s), each.home, True, each.reason)
+        for each in adopted
     ]
 
 

@@ -50,20 +50,21 @@ def write_client_message(type_: MessageType, client: Client, server_id: bytes, p
 
 def write_ia(client: Client, decision: Decision, t1: int, t2: int) -> bytes:
     """Encode what an identity association is told; without a lease that lives, T1 and T2 are 0."""
-    code, iaid, _ = decision.ia
+    code = decision.ia.code
     body = b""
     lives = False
-    for key, lifetimes, home, _, _ in decision.told:
+    for told in decision.told:
+        key, lifetimes = told.key, told.lifetimes
         lives = lives or lifetimes.valid_s > 0
         if code == codes.IA_NA:
             body += _write_address(key, lifetimes)
         else:
-            body += _write_prefix(key, lifetimes, exclude_option(client, key, home) if home else b"")
+            body += _write_prefix(key, lifetimes, exclude_option(client, key, told.home) if told.home else b"")
     if decision.status is not StatusCode.SUCCESS:
         body += status_option(decision.status)
     if not lives:
         t1 = t2 = 0
-    return IA.pack(code, 12 + len(body), iaid, t1, t2) + body
+    return IA.pack(code, 12 + len(body), decision.ia.iaid, t1, t2) + body
 
 
 def _write_address(key: int, lifetimes: Lifetimes) -> bytes:

@@ -220,7 +220,8 @@ class Host:
         inbox, self._inbox = self._inbox, []
         for came_at, event in inbox:
             if isinstance(event, Datagram):
-                event = event._replace(waited_s=self._agenda.now - came_at)
+                waited_s = self._agenda.now - came_at
+                event = Datagram(event.data, event.peer, event.port, event.interface, event.door, event.local, waited_s)
             self._calls = (self._agenda.now, 0)  # however much has gathered, each of it comes to rest by itself
             self.hand(event)
         if not inbox:

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from zlib import crc32
 
 from tandem.lease.change import Change, Fact, Put
+from tandem.lease.lease import KEY_OCTETS
 from tandem.stores.blocks import Written
 
-KEY_OCTETS = 17
 PUT = 1
 FORGET = 2
 FACT = 3

@@ -32,15 +32,18 @@ IA_PREFIX: Final = IaPrefix.fixed
 Index = list[tuple[int, int, int]]
 
 
-class Ia(NamedTuple):
+class Ia:
     """One IA_NA or IA_PD of a client's message.
 
     `asked` are the leases it names, each as one number: address << 8 | prefix length (128 for an address).
     """
 
-    code: int
-    iaid: int
-    asked: tuple[int, ...]
+    __slots__ = ("asked", "code", "iaid")
+
+    def __init__(self, code: int, iaid: int, asked: tuple[int, ...]) -> None:
+        self.code = code
+        self.iaid = iaid
+        self.asked = asked
 
 
 class Relay(NamedTuple):
