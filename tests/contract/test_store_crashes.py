@@ -27,7 +27,7 @@ LIFE_STEPS = 200
 GROWTH_MAX = 24 << 20
 """Octets that a store with a few small leases may take, with all that waits for housekeeping."""
 
-pytestmark = pytest.mark.parametrize("name", sorted(BACK_ENDS))
+pytestmark = [pytest.mark.thorough, pytest.mark.parametrize("name", sorted(BACK_ENDS))]
 histories = strategies.lists(
     strategies.one_of(strategies.lists(changes, min_size=1, max_size=6), strategies.sampled_from(["tidy", "crash"])),
     max_size=12,

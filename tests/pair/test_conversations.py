@@ -43,6 +43,7 @@ def test_every_cell_of_figure_4_has_a_script(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.interpreted
+@pytest.mark.thorough
 def test_every_row_of_the_state_tables_has_a_script(monkeypatch: pytest.MonkeyPatch) -> None:
     when, on = Recorder(states.WHEN_PARTNER_IS), Recorder(states.ON)
     monkeypatch.setattr(states, "WHEN_PARTNER_IS", when)

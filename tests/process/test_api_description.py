@@ -6,9 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from process.server import Server, get_leases
 from process.web import Web, with_web
 from tandem.admin.web.operations import OPERATIONS
+
+pytestmark = pytest.mark.thorough
 
 NOT_SAID = "positive_data_acceptance"
 """That a text is an address, or that one of two is to be given, is said in words only."""

@@ -16,6 +16,8 @@ from process.server import CONFIGURATION, WITHIN_S, Server, get_leases
 from process.web import Web, web_table, with_web
 from tandem.admin.pki import write_certificates
 
+pytestmark = pytest.mark.thorough
+
 
 def said(file: Path) -> str:
     """Run it, and give what it says as it ends."""

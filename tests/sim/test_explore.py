@@ -14,6 +14,8 @@ import pytest
 from tandem.failover.states import ON, WHEN_PARTNER_IS, Happening, State
 from tandem.sim.explore import ANSWERED, Exploration, Kind, Pair, Step, TableRow, dead_ends, illegal_pairs
 
+pytestmark = pytest.mark.thorough
+
 PAGE = Path(__file__).parent.parent.parent / "docs" / "failover-pairs.md"
 BOTH_NORMAL = (State.NORMAL, State.NORMAL)
 SHORT = dict(zip(State, ("N", "C-I", "P-D", "P-C", "R", "R-W", "R-D", "R-I", "C-D"), strict=True))

@@ -17,6 +17,8 @@ from system.crowd import Crowd, broken, exported
 from system.needs import need_program
 from system.wrapped import WrappedServer
 
+pytestmark = pytest.mark.thorough
+
 SEED = 9915
 ROUNDS = 6
 SEATS = 8
