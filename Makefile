@@ -1,15 +1,16 @@
 # The targets that every developer runs. Each does all its own set-up, with nothing but Python 3.11+ and make.
 
 PYTHON ?= python3
-BIN := .venv/bin
-READY := .venv/ready
-COMPILED := .venv-compiled/ready
+ENV ?= .venv
+BIN := $(ENV)/bin
+READY := $(ENV)/ready
+COMPILED := $(ENV)-compiled/ready
 SOURCES := $(shell find src packaging -name '*.py')
 SEEDS ?= 1000
 FIRST ?= 0
 JOBS ?= $(shell nproc 2>/dev/null || echo 1)
 
-.PHONY: demo test check sim bench docs compiled test-compiled format clean
+.PHONY: demo test check sim bench compare docs compiled test-compiled format clean
 
 demo: $(READY)            ## a server, clients through a relay, and a kill -9: what was promised is what was seen
 	@$(BIN)/tandem demo
@@ -25,14 +26,17 @@ check: $(READY)           ## the fast loop, about a minute: format, lint, types,
 	@$(BIN)/ruff format --check src tests packaging bench monitoring
 	@$(BIN)/ruff check src tests packaging bench monitoring
 	@$(BIN)/mypy
-	@$(BIN)/pytest -n auto -m "not system and not speed"
+	@$(BIN)/pytest -n auto -m "not system and not speed and not thorough"
 
-bench: $(COMPILED) .venv/bench     ## Tandem beside Kea, as root: five minutes; FULL=1 everything, about an hour
+bench:                    ## Tandem beside Kea, with Debian's Python, as root: five minutes; FULL=1 everything, about an hour
 	@xargs -a bench/packages.txt dpkg -s >/dev/null 2>&1 || { apt-get update -q && \
 		xargs -a bench/packages.txt apt-get install -q -y --no-install-recommends; }
+	@$(MAKE) --no-print-directory compare ENV=.venv-bench PYTHON=/usr/bin/python3
+
+compare: $(COMPILED) $(ENV)/bench
 	@PYTHONPATH=tests $(BIN)/python -m bench.compare $(if $(FULL),--full)
 
-.venv/bench: $(READY) bench/requirements.lock
+$(ENV)/bench: $(READY) bench/requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r bench/requirements.lock
 	@touch $@
 
@@ -54,7 +58,7 @@ format: $(READY)          ## put the code into its form
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Tandem needs Python 3.11 or newer; say PYTHON=/path/to/python3.11 if it is not $(PYTHON)."; exit 1; }
-	@$(PYTHON) -m venv --clear .venv || \
+	@$(PYTHON) -m venv --clear $(ENV) || \
 		{ echo "This Python cannot make virtual environments; on Debian, apt-get install python3-venv."; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
@@ -64,16 +68,17 @@ compiled: $(COMPILED)     ## the same with the pure core compiled, in .venv-comp
 
 $(COMPILED): $(READY) $(SOURCES)
 	@echo "Compiling the pure core; this takes about two minutes."
-	@$(PYTHON) -m venv --clear .venv-compiled
-	@.venv-compiled/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	@HATCH_BUILD_HOOKS_ENABLE=1 .venv-compiled/bin/python -m pip install --quiet --disable-pip-version-check \
+	@$(PYTHON) -m venv --clear $(ENV)-compiled
+	@$(ENV)-compiled/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@HATCH_BUILD_HOOKS_ENABLE=1 $(ENV)-compiled/bin/python -m pip install --quiet --disable-pip-version-check \
 		--no-deps --no-build-isolation .
-	@.venv-compiled/bin/tandem --version
+	@$(ENV)-compiled/bin/tandem --version
 	@touch $@
 
 test-compiled: $(COMPILED)    ## what tests the pure core, on the compiled build
-	@.venv-compiled/bin/pytest -n auto -m "not interpreted" -o pythonpath="tests ." tests/fuzz/test_fuzz_partner.py \
+	@$(ENV)-compiled/bin/pytest -n auto -m "not interpreted" -o pythonpath="tests ." tests/fuzz/test_fuzz_partner.py \
 		tests/pair tests/rfc tests/scripts tests/sim/test_worlds.py tests/unit tests/wire
 
 clean:                    ## remove all that was set up
-	@rm -rf .venv .venv-compiled .venv-docs .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	@rm -rf .venv .venv-compiled .venv-docs .venv-bench .venv-bench-compiled dist
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -27,8 +27,8 @@ from bench.contestants import Contestant
 from bench.field import Field, field
 from bench.perfdhcp import load, sync_ms
 
-PLAIN = Contestant(report.PLAIN, ".venv/bin/tandem")
-COMPILED = Contestant(report.COMPILED, ".venv-compiled/bin/tandem")
+PLAIN = Contestant(report.PLAIN, f"{sys.prefix}/bin/tandem")
+COMPILED = Contestant(report.COMPILED, f"{sys.prefix}-compiled/bin/tandem")
 KEA = Contestant(report.KEA)
 KEA_QUIET = Contestant(report.KEA_QUIET, log="WARN")
 KEA_THREADS = Contestant(report.KEA_THREADS, threads=2)
