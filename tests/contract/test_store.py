@@ -24,7 +24,7 @@ BACK_ENDS: dict[str, Callable[[Path], Store]] = {
     "sqlite": lambda folder: SqliteStore(folder / "leases.db"),
     "sqlite-eager": lambda folder: SqliteStore(folder / "leases.db", EAGER),
 }
-NOT_BACK_ENDS = {"__init__", "store", "batch", "blocks", "journal"}
+NOT_BACK_ENDS = {"__init__", "store", "batch", "blocks", "claim", "journal"}
 
 changes = strategies.one_of(
     strategies.builds(
@@ -111,9 +111,10 @@ def test_what_is_committed_is_in_the_files_at_once(open_store: Callable[[Path], 
 
 def test_only_one_may_use_it(open_store: Callable[[Path], Store], tmp_path: Path) -> None:
     store = open_store(tmp_path)
-    kept(store)
-    with pytest.raises(StoreError, match="in use by another server"):
-        open_store(tmp_path)
+    for _ in range(2):  # before it was read, and after
+        with pytest.raises(StoreError, match="in use by another server"):
+            open_store(tmp_path)
+        kept(store)
     store.close()
     open_store(tmp_path).close()
 
@@ -185,6 +186,53 @@ def test_a_commit_whose_sync_fails_is_final(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(os, "fdatasync", refuse(errno.EIO))
     with pytest.raises(StoreBroken, match="the journal cannot be synced"):
         store.commit([Put(1, b"x")])
+    store.close()
+
+
+@pytest.mark.parametrize(("call", "is_new"), [("fsync", True), ("fdatasync", True), ("fdatasync", False)])
+def test_a_disk_that_cannot_be_trusted_at_the_start_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, is_new: bool
+) -> None:
+    path = tmp_path / "leases.db" if is_new else filled(tmp_path)
+    monkeypatch.setattr(os, call, refuse(errno.EIO))
+    with pytest.raises(StoreError, match=r"leases.db cannot be used: .*Look after the disk"):
+        open_and_read(path)
+
+
+def test_what_a_crash_leaves_in_the_write_ahead_log_is_written_to_its_place_at_the_start(tmp_path: Path) -> None:
+    """Its last sync may have failed. SQLite would go on behind it, and a power cut would take both."""
+    (tmp_path / "server").mkdir()
+    store = SqliteStore(tmp_path / "server" / "leases.db", EAGER)
+    store.commit([Put(number, b"record %d" % number) for number in range(1, 200)])
+    tidy_up(store)
+    shutil.copytree(tmp_path / "server", tmp_path / "crashed")
+    store.close()
+    log = tmp_path / "crashed" / "leases.db-wal"
+    assert log.stat().st_size > 0
+    again = SqliteStore(tmp_path / "crashed" / "leases.db", EAGER)
+    assert len(kept(again)) == 199
+    assert log.stat().st_size == 0
+    again.close()
+
+
+@pytest.mark.parametrize(("code", "goes_on"), [(sqlite3.SQLITE_FULL, True), (sqlite3.SQLITE_IOERR_FSYNC, False)])
+def test_on_a_full_disk_the_log_stays_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, goes_on: bool
+) -> None:
+    class Failing:
+        def execute(self, *_: object) -> None:
+            error = sqlite3.OperationalError("as asked")
+            error.sqlite_errorcode = code
+            raise error
+
+    store = SqliteStore(tmp_path / "leases.db")
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "_db", Failing())
+        if goes_on:
+            store._empty_log()
+        else:
+            with pytest.raises(sqlite3.OperationalError):
+                store._empty_log()
     store.close()
 
 

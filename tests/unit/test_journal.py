@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 
 from tandem.lease.change import Fact
 from tandem.stores.batch import BatchDamagedError, write_batch
-from tandem.stores.journal import AHEAD_OCTETS, BATCH_AT, FRAME, SECTOR, Journal
+from tandem.stores.journal import AHEAD_OCTETS, BATCH_AT, FRAME, HEAD, SECTOR, Journal
+from tandem.stores.store import StoreBroken
 
 BATCHES = [write_batch([Fact("batch", record)]) for record in (b"first", b"s" * 700, b"third", b"f" * 2000, b"fifth")]
 SIXTH, SEVENTH = write_batch([Fact("batch", b"sixth")]), write_batch([Fact("batch", b"seventh")])
@@ -69,6 +72,61 @@ def test_what_a_killed_server_wrote_and_did_not_sync_is_synced_before_it_counts(
     monkeypatch.setattr(os, "fdatasync", lambda file: synced.append(os.readlink(f"/proc/self/fd/{file}")))
     opened(Journal(base))
     assert synced == [f"{base}-0000000000000001"]
+
+
+def test_the_last_frame_is_written_once_more_for_a_sync_that_failed_may_be_taken_for_done(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = base.with_name("changes-0000000000000001").read_bytes()
+    written = []
+    pwrite = os.pwrite
+
+    def write(file: int, data: bytes, at: int) -> int:
+        written.append((data, at))
+        return pwrite(file, data, at)
+
+    monkeypatch.setattr(os, "pwrite", write)
+    opened(Journal(base))
+    assert written == [(whole[frame_at(4) : frame_at(5)], frame_at(4))]
+
+
+def refuse(error: int) -> Callable[..., int]:
+    def refusing(*_: object) -> int:
+        raise OSError(error, os.strerror(error))
+
+    return refusing
+
+
+def assert_takes_nothing(journal: Journal) -> None:
+    for step in (lambda: journal.append(SEVENTH), journal.prepare, lambda: journal.turn(os.dup(0))):
+        with pytest.raises(StoreBroken, match="could not be synced before"):
+            step()
+
+
+def test_after_a_sync_that_failed_nothing_is_written(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(base)
+    opened(journal)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", refuse(errno.EIO))
+        with pytest.raises(StoreBroken, match="the journal cannot be synced"):
+            journal.append(SIXTH)
+    assert_takes_nothing(journal)
+
+
+@pytest.mark.parametrize(("call", "error"), [("fsync", errno.EIO), ("open", errno.EMFILE)])
+def test_after_a_turn_that_may_not_be_durable_nothing_is_written(
+    base: Path, monkeypatch: pytest.MonkeyPatch, call: str, error: int
+) -> None:
+    """In the file before, the next frame would have the number that the new one begins with."""
+    journal = Journal(base)
+    opened(journal)
+    prepared = journal.prepare()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, refuse(error))
+        with pytest.raises(StoreBroken, match="cannot be synced"):
+            journal.turn(prepared)
+    assert_takes_nothing(journal)
+    assert found(base) == BATCHES
 
 
 def test_each_frame_begins_at_a_sector_of_its_own(base: Path) -> None:
@@ -131,14 +189,22 @@ def test_a_torn_end_is_passed_over_and_written_over(base: Path, size: int) -> No
 
 
 def test_what_is_in_a_torn_frame_is_not_taken_for_one_behind_it(base: Path) -> None:
-    """Where a sector begins within it, there may be anything: also what looks like the front of a frame."""
+    """Where a sector begins within it, there may be anything: also what a client made to look like a frame's front."""
     path = base.with_name("changes-0000000000000001")
     whole = bytearray(path.read_bytes())
     whole[frame_at(3)] ^= 1
     whole[frame_at(3) + SECTOR :] = bytes(len(whole) - frame_at(3) - SECTOR)
-    whole[frame_at(3) + SECTOR : frame_at(3) + SECTOR + FRAME.size] = FRAME.pack(100, 6)
+    front = FRAME.pack(100, 1 << 63)
+    whole[frame_at(3) + SECTOR : frame_at(3) + SECTOR + BATCH_AT] = front + crc32(front).to_bytes(4, "big")
     path.write_bytes(whole)
     assert found(base) == BATCHES[:3]
+
+
+def test_what_a_front_has_to_look_like_is_different_in_each_file(base: Path) -> None:
+    journal = Journal(base)
+    opened(journal)
+    journal.turn(journal.prepare())
+    assert len({path.read_bytes()[HEAD.size - 4 : HEAD.size] for path in base.parent.iterdir()}) == 2
 
 
 def cut_before_the_end(path: Path) -> None:

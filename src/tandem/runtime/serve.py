@@ -111,9 +111,6 @@ class Runtime:
         self._say("serving", server=self._loaded.name, version=__version__, file=str(self._path), pid=os.getpid())
         try:
             await self._stopped
-        except StoreBroken as error:
-            self._say("disk-broken", "error", why=str(error), advice="Look after the disk before starting again.")
-            os._exit(1)  # closing the store would write to a disk that nobody knows the state of
         finally:
             notify("STOPPING=1")
             await self._drain()
@@ -306,6 +303,9 @@ class Runtime:
         """Do a step; whatever it cannot handle ends the server, for its partner takes over."""
         try:
             step(*arguments)
+        except StoreBroken as error:
+            self._say("disk-broken", "error", why=str(error), advice="Look after the disk before starting again.")
+            os._exit(1)  # closing the store would write to a disk that nobody knows the state of
         except Exception as error:
             if not self._stopped.done():
                 self._stopped.set_exception(error)

@@ -11,7 +11,7 @@ from tandem.lease.change import Fact, Put
 from tandem.node import Identity
 from tandem.stores.journal import sync_folder
 from tandem.stores.sqlite import SqliteStore
-from tandem.stores.store import StoreError, StoreFull
+from tandem.stores.store import StoreBroken, StoreError, StoreFull
 
 STORE_NAME = "leases.db"
 DUID_FACT = "duid"
@@ -28,8 +28,8 @@ class State:
         """Open the state in `folder`, made if missing. StoreError says why it cannot be used."""
         try:
             _make_folder(folder)
-        except OSError as error:
-            raise StoreError(f"The state-dir {folder} cannot be made: {error.strerror}.") from error
+        except (OSError, StoreBroken) as error:
+            raise StoreError(f"The state-dir {folder} cannot be made: {error}.") from error
         if not os.access(folder, os.W_OK | os.X_OK):
             raise StoreError(f"The state-dir {folder} cannot be written to. Give it to the user that runs the server.")
         self.store = SqliteStore(folder / STORE_NAME)
@@ -59,6 +59,8 @@ class State:
                 self.store.commit(new)
             except StoreFull as error:
                 raise StoreError(f"The disk takes nothing: {error}. Make room and start again.") from error
+            except StoreBroken as error:
+                raise StoreError(f"{error}. Look after the disk before starting again.") from error
             self.facts.update((fact.name, fact.value) for fact in new)
         return Identity(configured_duid or self.facts[DUID_FACT], self.facts[SECRET_FACT])
 

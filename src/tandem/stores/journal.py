@@ -1,8 +1,10 @@
 """What was committed since leases were last put in blocks: each commit is appended by one write and one sync.
 
-A frame is one batch under the next sequence number; its front and the batch have a checksum each. It begins at a sector
-of its own, so that a write that a power cut tears spoils nothing before it. Room is made ahead, filled with zeros: then
-a sync has no size of a file and no new place on the disk to write, and takes half of the time.
+A frame is one batch under the next sequence number; its front and the batch have a checksum each. The front's begins
+with a salt that nobody outside knows: octets that a client sent stand in a batch, and must not pass for a front. A
+frame begins at a sector of its own, so that a write that a power cut tears spoils nothing before it. Room is made
+ahead, filled with zeros: then a sync has no size of a file and no new place on the disk to write, and takes half of
+the time.
 
 Each file is named by the number of its first frame. A new one is begun when housekeeping begins; when that is done,
 those before it go.
@@ -22,12 +24,12 @@ from zlib import crc32
 from tandem.stores.batch import BatchDamagedError, is_intact
 from tandem.stores.store import StoreBroken, StoreFull
 
-MAGIC = b"tandem-1"
+MAGIC = b"tandem-2"
 SECTOR = 512
-HEAD = Struct("!8sQ")
-"""Magic and the number of the first frame; a CRC-32 of them follows."""
+HEAD = Struct("!8sQI")
+"""Magic, the number of the first frame, and the salt; a CRC-32 of them follows."""
 FRAME = Struct("!IQ")
-"""Octets of the batch, and its number; a CRC-32 of them follows, then the batch, with its own."""
+"""Octets of the batch, and its number; a CRC-32 of the salt and them follows, then the batch, with its own."""
 BATCH_AT = FRAME.size + 4
 AHEAD_OCTETS = 256 << 10
 """How much room is made at a time."""
@@ -39,10 +41,15 @@ class Journal:
     def __init__(self, base: Path) -> None:
         self._base = base
         self._file = -1
+        self._salt = 0
         self._at = 0
         """Where the next frame goes."""
+        self._last_at = 0
+        """Where the last frame that was read begins; `_at` if none was."""
         self._room_to = 0
         """Where the room that was made ends."""
+        self._is_broken = False
+        """Whether it is not known what is on disk: then nothing more is written."""
         self.newest = 0
         """The number of the last frame."""
 
@@ -64,13 +71,15 @@ class Journal:
     def read(self, merged_to: int) -> Iterator[bytes]:
         """Give the batches behind the one with that number, in order. BatchDamagedError if not all can be had."""
         paths = self._unmerged(merged_to)
-        self.newest = _first(paths[0]) - 1
+        self.newest = _head(paths[0]).first - 1
         for path in paths:
-            if _first(path) != self.newest + 1:
+            head = _head(path)
+            if head.first != self.newest + 1:
                 raise BatchDamagedError(f"commits before {path.name} are missing")
-            self._at = SECTOR
-            for frame in _frames(path, self.newest):
-                self.newest, self._at = frame.number, frame.ends
+            self._salt = head.salt
+            self._at = self._last_at = SECTOR
+            for frame in _frames(path, head):
+                self.newest, self._last_at, self._at = frame.number, self._at, frame.ends
                 if frame.number > merged_to:
                     yield frame.batch
         if self.newest < merged_to:
@@ -79,7 +88,7 @@ class Journal:
     def count(self, merged_to: int) -> int:
         """Give about how many batches `read` will give."""
         paths = self._unmerged(merged_to)
-        return max(0, sum(map(_count, paths)) + _first(paths[0]) - 1 - merged_to)
+        return max(0, sum(map(_count, paths)) + _head(paths[0]).first - 1 - merged_to)
 
     def _paths(self) -> list[Path]:
         return sorted(self._base.parent.glob(f"{self._base.name}-" + "[0-9]" * 16))
@@ -104,16 +113,20 @@ class Journal:
         self.close()
 
     def open(self) -> None:
-        """Go on behind what was read, after making sure that all of it is on disk."""
+        """Go on behind what was read, after making sure that all of it is on disk.
+
+        The last frame is written once more: had its sync failed, the system would take it for written all the same.
+        """
         self._draft.unlink(missing_ok=True)
         path = self._paths()[-1]
         self._file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         self._room_to = path.stat().st_size
+        self._write(self._file, os.pread(self._file, self._at - self._last_at, self._last_at), self._last_at)
         self._sync(self._file)
 
     def append(self, batch: bytes) -> None:
         """Add a frame and sync. StoreFull if nothing was added; StoreBroken if it is not known whether."""
-        frame = _checked(FRAME.pack(len(batch), self.newest + 1)) + batch
+        frame = _checked(FRAME.pack(len(batch), self.newest + 1), self._salt) + batch
         self._write(self._file, frame, self._at)
         self._sync(self._file)
         self.newest += 1
@@ -142,17 +155,20 @@ class Journal:
 
     def turn(self, prepared: int) -> None:
         """Begin that file: the next frame goes there."""
+        salt = int.from_bytes(os.urandom(4), "big")
         try:
-            self._write(prepared, _checked(HEAD.pack(MAGIC, self.newest + 1)), 0)
+            self._write(prepared, _checked(HEAD.pack(MAGIC, self.newest + 1, salt)), 0)
             self._sync(prepared)
             with _refusals():
                 os.rename(self._draft, f"{self._base}-{self.newest + 1:016d}")
+            self._is_broken = True  # until its name is durable, the next frame could be in the wrong file
+            sync_folder(self._base.parent)
+            self._is_broken = False
         except BaseException:
             os.close(prepared)
             raise
-        sync_folder(self._base.parent)
         self.close()
-        self._file, self._at, self._room_to = prepared, SECTOR, AHEAD_OCTETS
+        self._file, self._salt, self._at, self._room_to = prepared, salt, SECTOR, AHEAD_OCTETS
 
     def drop(self, merged_to: int) -> None:
         """Remove the files that hold nothing behind that number."""
@@ -171,30 +187,32 @@ class Journal:
     def _draft(self) -> Path:
         return self._base.with_name(f"{self._base.name}-new")
 
-    @staticmethod
-    def _write(file: int, data: bytes, at: int) -> None:
+    def _write(self, file: int, data: bytes, at: int) -> None:
+        if self._is_broken:
+            raise StoreBroken("the journal could not be synced before")
         with _refusals():
             while data:
                 written = os.pwrite(file, data, at)
                 data, at = data[written:], at + written
 
-    @staticmethod
-    def _sync(file: int) -> None:
+    def _sync(self, file: int) -> None:
         try:
             os.fdatasync(file)
         except OSError as error:
+            self._is_broken = True
             raise StoreBroken(f"the journal cannot be synced: {error.strerror}") from error
 
 
 def sync_folder(path: Path) -> None:
     """Make names in a folder durable. StoreBroken if that fails."""
-    folder = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        folder = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
     except OSError as error:
         raise StoreBroken(f"the folder {path} cannot be synced: {error.strerror}") from error
-    finally:
-        os.close(folder)
 
 
 @contextlib.contextmanager
@@ -210,14 +228,20 @@ def _number(path: Path) -> int:
     return int(path.name[-16:])
 
 
-def _first(path: Path) -> int:
-    """Give the number of a file's first frame, as the file itself says."""
+class Head(NamedTuple):
+    """What a file says of itself: the number of its first frame, and the salt of its fronts' checksums."""
+
+    first: int
+    salt: int
+
+
+def _head(path: Path) -> Head:
     with path.open("rb") as file:
         head = file.read(HEAD.size + 4)
     if len(head) == HEAD.size + 4 and _checked(head[:-4]) == head:
-        magic, first = HEAD.unpack(head[:-4])
+        magic, first, salt = HEAD.unpack(head[:-4])
         if magic == MAGIC and first == _number(path):
-            return int(first)
+            return Head(first, salt)
     raise BatchDamagedError(f"{path.name} does not begin as it should")
 
 
@@ -229,36 +253,36 @@ class Frame(NamedTuple):
     batch: bytes
 
 
-def _frames(path: Path, newest: int) -> Iterator[Frame]:
-    """Give the frames of a file; `newest` is the number of the one before them.
+def _frames(path: Path, head: Head) -> Iterator[Frame]:
+    """Give the frames of a file.
 
     The first frame that is wrong is the one that a power cut left. But each was synced before the next one was
     written: the front of one behind it means damage. BatchDamagedError if there is any.
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as data:
-        at = SECTOR
-        while (batch := _batch(data, at, newest + 1)) is not None:
-            newest += 1
+        at, number = SECTOR, head.first
+        while (batch := _batch(data, at, number, head.salt)) is not None:
             at += _sectors(BATCH_AT + len(batch))
-            yield Frame(newest, at, batch)
+            yield Frame(number, at, batch)
+            number += 1
         for later in range(at + SECTOR, len(data), SECTOR):
-            front = _front(data, later)
-            if front is not None and front[1] > newest + 1:
+            front = _front(data, later, head.salt)
+            if front is not None and front[1] > number:
                 raise BatchDamagedError(f"a commit in {path.name} cannot be read, and others follow it")
 
 
-def _front(data: mmap.mmap, at: int) -> tuple[int, int] | None:
+def _front(data: mmap.mmap, at: int, salt: int) -> tuple[int, int] | None:
     """Give the octets of the batch of the frame there, and its number; None if there is no front of one."""
     front = data[at : at + BATCH_AT]
-    if len(front) == BATCH_AT and _checked(front[:-4]) == front:
+    if len(front) == BATCH_AT and _checked(front[:-4], salt) == front:
         size, number = FRAME.unpack(front[:-4])
         return size, number
     return None
 
 
-def _batch(data: mmap.mmap, at: int, number: int) -> bytes | None:
+def _batch(data: mmap.mmap, at: int, number: int, salt: int) -> bytes | None:
     """Give the batch of the frame there, None if there is none with that number."""
-    front = _front(data, at)
+    front = _front(data, at, salt)
     if front is None or front[1] != number:
         return None
     batch = data[at + BATCH_AT : at + BATCH_AT + front[0]]
@@ -267,17 +291,17 @@ def _batch(data: mmap.mmap, at: int, number: int) -> bytes | None:
 
 def _count(path: Path) -> int:
     """Give how many frames a file holds, by their fronts alone."""
-    number, at, frames = _first(path), SECTOR, 0
+    (first, salt), at, frames = _head(path), SECTOR, 0
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as data:
-        while (front := _front(data, at)) is not None and front[1] == number + frames:
+        while (front := _front(data, at, salt)) is not None and front[1] == first + frames:
             frames += 1
             at += _sectors(BATCH_AT + front[0])
     return frames
 
 
-def _checked(octets: bytes) -> bytes:
-    """Give octets with their CRC-32 behind them."""
-    return octets + crc32(octets).to_bytes(4, "big")
+def _checked(octets: bytes, salt: int = 0) -> bytes:
+    """Give octets with their CRC-32 behind them, which begins with the salt."""
+    return octets + crc32(octets, salt).to_bytes(4, "big")
 
 
 def _sectors(octets: int) -> int:

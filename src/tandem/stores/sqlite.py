@@ -8,6 +8,7 @@ checksums.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import threading
@@ -20,13 +21,11 @@ from zlib import crc32
 from tandem.lease.change import Change, Fact, Put
 from tandem.stores.batch import BatchDamagedError, merge, read_batch, read_leases, write_batch
 from tandem.stores.blocks import Block, Blocks
+from tandem.stores.claim import APPLICATION_ID, VERSION, look_at_header, newer, orphan, refuse_orphan, take_alone
 from tandem.stores.journal import Journal, sync_folder
 from tandem.stores.store import StoreBroken, StoreError, StoreFull
 
-APPLICATION_ID = 0x54416E64
-VERSION = 4
 PAGE_OCTETS = 4096
-HEADER_OCTETS = 100
 
 SCHEMA = f"""
 CREATE TABLE block (number INTEGER PRIMARY KEY, leases INTEGER NOT NULL, batch BLOB NOT NULL);
@@ -74,14 +73,16 @@ class SqliteStore:
         self._log_octets = 0
         """About how much the write-ahead log has grown since it was last emptied."""
         self._start(Blocks())
-        _look_at_header(path)
-        try:
+        self._alone = -1
+        with self._explained():
+            self._alone = take_alone(path)
             if not path.exists():
-                _refuse_orphan(path.with_name(path.name + "-wal"))
+                refuse_orphan(path.with_name(path.name + "-wal"))
                 if self._journal.is_there:
-                    raise _orphan(f"{path}-changes-*")
+                    raise orphan(f"{path}-changes-*")
                 self._journal.begin()  # first: whoever has the file has a journal
                 _create(path)
+            look_at_header(path)
             # Without a right to write until all was read and found right: a damaged file is not touched.
             self._db = sqlite3.connect(
                 f"{path.absolute().as_uri()}?mode=ro",
@@ -91,14 +92,10 @@ class SqliteStore:
                 timeout=2,
             )
             self._check()
-        except (sqlite3.Error, OSError) as error:
-            raise self._cannot_use(error) from error
-        except StoreFull as error:
-            raise StoreError(f"The disk takes nothing: {error}. Make room and start again.") from error
 
     def load(self) -> Iterator[Change]:
         """Give the leases in blocks and the facts, then what was committed since, in order."""
-        try:
+        with self._explained():
             blocks, spans = [], []
             for number, batch in self._db.execute("SELECT number, CAST(batch AS BLOB) FROM block"):
                 leases = read_leases(batch)
@@ -115,16 +112,12 @@ class SqliteStore:
                 self._note(changes)
                 yield from changes
             self._make_writable()
-        except (sqlite3.Error, BatchDamagedError, OSError) as error:
-            raise self._cannot_use(error) from error
 
     def count(self) -> int:
         """Give about how many changes `load` will give, to show progress by."""
-        try:
+        with self._explained():
             leases = self._db.execute("SELECT total(leases) FROM block").fetchone()[0]
             return int(leases) + self._journal.count(self._merged_upto())
-        except (sqlite3.Error, BatchDamagedError, OSError) as error:
-            raise self._cannot_use(error) from error
 
     def commit(self, batch: Sequence[Change]) -> None:
         """Append the batch to the journal and sync. It waits for no housekeeping but the turn to a new file."""
@@ -160,6 +153,7 @@ class SqliteStore:
         """Close the files; the last one to do so leaves no write-ahead log."""
         self._journal.close()
         self._db.close()
+        self._let_go()
 
     def _be_loaded(self) -> None:
         if not self._is_writable:
@@ -258,7 +252,7 @@ class SqliteStore:
     def _check(self) -> None:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]  # as the write-ahead log has it
         if version > VERSION:
-            raise _newer(self._path, version)
+            raise newer(self._path, version)
         found = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":
             raise sqlite3.DatabaseError(" ".join(found.split()))
@@ -278,13 +272,49 @@ class SqliteStore:
         self._db.execute("PRAGMA wal_autocheckpoint = 0")
         self._db.execute("BEGIN IMMEDIATE")
         self._db.execute("ROLLBACK")
+        self._empty_log()
         self._journal.open()
         sync_folder(self._path.parent)  # SQLite does not mind if it cannot; the log's name has to be durable too
         self._is_writable = True
 
+    def _empty_log(self) -> None:
+        """Write what the write-ahead log holds to where it belongs, if there is room for that.
+
+        Had its last sync failed, the system would take it for written all the same, and lose what follows with it.
+        """
+        try:
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:
+            if isinstance(_failure(error), StoreBroken):
+                raise
+
+    def _let_go(self) -> None:
+        """Leave the file to others."""
+        if self._alone >= 0:
+            os.close(self._alone)
+            self._alone = -1
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Give whatever goes wrong while the file is opened and read as a StoreError; then it is left to others."""
+        try:
+            yield
+        except StoreError:
+            self._let_go()
+            raise
+        except (sqlite3.Error, BatchDamagedError, OSError, StoreFull, StoreBroken) as error:
+            self._let_go()
+            raise self._cannot_use(error) from error
+
     def _cannot_use(self, error: Exception) -> StoreError:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+        if isinstance(error, BlockingIOError):
             return StoreError(f"{self._path} is in use by another server. Give each server a state-dir of its own.")
+        if isinstance(error, StoreFull):
+            return StoreError(f"The disk takes nothing: {error}. Make room and start again.")
+        if isinstance(error, StoreBroken):
+            return StoreError(f"{self._path} cannot be used: {error}. Look after the disk before starting again.")
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+            return StoreError(f"{self._path} is in use by another program. Give each server a state-dir of its own.")
         if isinstance(error, sqlite3.OperationalError | OSError):
             return StoreError(
                 f"{self._path} cannot be opened: {error}. Check that its folder exists and can be written to."
@@ -304,50 +334,10 @@ def _create(path: Path) -> None:
     db = sqlite3.connect(draft, isolation_level=None)
     # In WAL mode from the beginning: changing to it later would leave a moment at which only a writer can open it.
     db.executescript("PRAGMA synchronous = FULL; PRAGMA journal_mode = WAL;" + SCHEMA)
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # closing would not say if it cannot
     db.close()
     os.rename(draft, path)
     sync_folder(path.parent)
-
-
-def _look_at_header(path: Path) -> None:
-    """Refuse another program's file, and one of a newer version, without opening it as a database."""
-    try:
-        with path.open("rb") as file:
-            header = file.read(HEADER_OCTETS)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise StoreError(f"{path} cannot be read: {error.strerror}.") from error
-    application, version = int.from_bytes(header[68:72], "big"), int.from_bytes(header[60:64], "big")
-    if len(header) < HEADER_OCTETS or not header.startswith(b"SQLite format 3\0") or application != APPLICATION_ID:
-        raise StoreError(
-            f"{path} is not a lease file of this server, or is damaged. It was not changed. "
-            "Move it away, or name another state-dir."
-        )
-    if version > VERSION:
-        raise _newer(path, version)
-    if version < VERSION:
-        raise StoreError(
-            f"{path} was written before the first release (format {version}; this one knows {VERSION}). "
-            "It was not changed. Move it away to begin without leases."
-        )
-
-
-def _newer(path: Path, version: int) -> StoreError:
-    return StoreError(
-        f"{path} was written by a newer version of this server (format {version}; this one knows {VERSION}). "
-        f"It was not changed. Install that version again."
-    )
-
-
-def _refuse_orphan(log: Path) -> None:
-    """Refuse to begin anew beside the write-ahead log of a file that is gone: it would be taken for the new one's."""
-    if log.exists() and log.stat().st_size:
-        raise _orphan(str(log))
-
-
-def _orphan(name: str) -> StoreError:
-    return StoreError(f"{name} belongs to a file that is no longer beside it. Put both back, or move it away as well.")
 
 
 def _checksum(name: bytes, value: bytes) -> bytes:
