@@ -17,7 +17,7 @@ from tandem.sim.client import SimClient
 from tandem.wire.message import Message, read_message
 
 HEADER = Struct("!HH")
-COSTS = {"solicit": 14.0, "request": 19.5, "renew": 21.0}
+COSTS = {"solicit": 10.3, "request": 14.0, "renew": 14.5}
 """How many times the reference each message takes."""
 TOLERATED = 1.25
 ROUNDS = 12
