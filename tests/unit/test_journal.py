@@ -10,6 +10,7 @@ from zlib import crc32
 
 import pytest
 
+from contract.test_store import refuse
 from tandem.lease.change import Fact
 from tandem.stores.batch import BatchDamagedError, write_batch
 from tandem.stores.journal import AHEAD_OCTETS, BATCH_AT, FRAME, HEAD, SECTOR, Journal
@@ -88,13 +89,6 @@ def test_the_last_frame_is_written_once_more_for_a_sync_that_failed_may_be_taken
     monkeypatch.setattr(os, "pwrite", write)
     opened(Journal(base))
     assert written == [(whole[frame_at(4) : frame_at(5)], frame_at(4))]
-
-
-def refuse(error: int) -> Callable[..., int]:
-    def refusing(*_: object) -> int:
-        raise OSError(error, os.strerror(error))
-
-    return refusing
 
 
 def assert_takes_nothing(journal: Journal) -> None:

@@ -28,7 +28,9 @@ class State:
         """Open the state in `folder`, made if missing. StoreError says why it cannot be used."""
         try:
             _make_folder(folder)
-        except (OSError, StoreBroken) as error:
+        except OSError as error:
+            raise StoreError(f"The state-dir {folder} cannot be made: {error.strerror}.") from error
+        except StoreBroken as error:
             raise StoreError(f"The state-dir {folder} cannot be made: {error}.") from error
         if not os.access(folder, os.W_OK | os.X_OK):
             raise StoreError(f"The state-dir {folder} cannot be written to. Give it to the user that runs the server.")
