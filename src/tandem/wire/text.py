@@ -8,12 +8,20 @@ from typing import Final
 
 GROUPS: Final = Struct("!8H")
 SHOWN_GROUPS: Final = ":".join(["%x"] * 8)
+HALF: Final = Struct("!4H")
+SHOWN_HALF: Final = ":".join(["%x"] * 4)
+ZERO_HALF: Final = bytes(8)
 ZEROS: Final = re.compile(r"(?:^|:)0(?::0)+(?=:|$)")
 """Two or more groups of zeros with the colons around them, but the last."""
 
 
 def show_address(address: bytes) -> str:
     """Show 16 octets as an IPv6 address (RFC 5952)."""
+    if address.endswith(ZERO_HALF):  # most prefixes; no other run of zeros can be as long
+        front: str = SHOWN_HALF % HALF.unpack_from(address)
+        while front.endswith(":0"):
+            front = front[:-2]
+        return f"{front}::" if front != "0" else "::"
     text: str = SHOWN_GROUPS % GROUPS.unpack(address)
     if "0:0" not in text:  # most addresses, and each line of the log shows one
         return text
