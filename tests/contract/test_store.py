@@ -20,9 +20,12 @@ from tandem.stores.store import Store, StoreBroken, StoreError, StoreFull
 
 EAGER = Pace(leases_min=2, leases_per_change=2, block_octets_max=100, log_octets_max=20_000)
 """Housekeeping all the time, and in small pieces."""
+FULL_AT_ONCE = Pace(block_octets_max=100, block_changes_max=3, log_octets_max=20_000)
+"""No housekeeping but of blocks that are full, which all are at once."""
 BACK_ENDS: dict[str, Callable[[Path], Store]] = {
     "sqlite": lambda folder: SqliteStore(folder / "leases.db"),
     "sqlite-eager": lambda folder: SqliteStore(folder / "leases.db", EAGER),
+    "sqlite-full": lambda folder: SqliteStore(folder / "leases.db", FULL_AT_ONCE),
 }
 NOT_BACK_ENDS = {"__init__", "store", "batch", "blocks", "claim", "journal"}
 
@@ -272,9 +275,12 @@ def test_failures_of_housekeeping_are_sorted_and_nothing_is_lost(
     store.close()
 
 
-def test_what_is_committed_while_a_block_is_written_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("pace", [EAGER, FULL_AT_ONCE])
+def test_what_is_committed_while_a_block_is_written_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pace: Pace
+) -> None:
     """At the worst moment: neighbours of what is in the very block, which is parted, or goes."""
-    store = SqliteStore(tmp_path / "leases.db", EAGER)
+    store = SqliteStore(tmp_path / "leases.db", pace)
     model: dict[object, bytes] = {}
     chance = random.Random(8156)
     keys = chance.sample(range(1000), 1000)
@@ -310,6 +316,45 @@ def test_a_lease_that_changes_over_and_over_is_merged_too(tmp_path: Path) -> Non
         store.tidy()
     assert store.count() <= 1 + 100
     assert kept(store) == {1: b"999"}
+    store.close()
+
+
+def test_a_block_is_merged_before_much_has_changed_there(tmp_path: Path) -> None:
+    """However many leases are new: to merge them all into one block would hold up everything else."""
+    store = SqliteStore(tmp_path / "leases.db", Pace(block_octets_max=2000, block_changes_max=50))
+    keys = random.Random(8156).sample(range(100_000), 3000)
+    merged = []
+    for at in range(0, len(keys), 20):
+        store.commit([Put(key, b"lease") for key in keys[at : at + 20]])
+        merged.append(max(len(block.changes) for block in store._blocks))
+        store.tidy()
+    assert 50 <= max(merged) <= 100
+    at_once = range(0, 100_000, 25)
+    store.commit([Put(key, b"lease") for key in at_once])
+    tidy_up(store)
+    assert max(len(block.changes) for block in store._blocks) < 50
+    assert kept(store) == dict.fromkeys([*keys, *at_once], b"lease")
+    store.close()
+
+
+def test_a_full_block_that_found_no_room_is_merged_another_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = SqliteStore(tmp_path / "leases.db", FULL_AT_ONCE)
+    store.commit([Put(number, b"lease") for number in range(5)])
+
+    def full(*_: object) -> None:
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "_write", full)
+        with pytest.raises(StoreFull):
+            store.tidy()
+    assert store._blocks.leases == 0
+    tidy_up(store)
+    assert store._blocks.leases == 5
     store.close()
 
 

@@ -43,7 +43,7 @@ QUIET_S = 0.15
 RANDOM_CUTS = 400
 IMPATIENT = (
     "import tandem.runtime.state as state; from tandem.stores.sqlite import Pace, SqliteStore as Store\n"
-    "pace = Pace(leases_min=20, block_octets_max=400, log_octets_max=32_000)\n"
+    "pace = Pace(leases_min=20, block_octets_max=400, block_changes_max=8, log_octets_max=32_000)\n"
     "state.SqliteStore = lambda path: Store(path, pace)\n"
     "from tandem.admin.cli import main; main()"
 )

@@ -90,3 +90,24 @@ def test_blocks_from_disk_are_put_in_order() -> None:
     assert blocks.leases == 5
     parts = [Written(10, 1, b""), Written(20, 1, b"")]
     assert blocks.rows(next(iter(blocks)), parts) == [(2, parts[0]), (3, parts[1])]
+
+
+def test_a_block_is_full_once_so_many_of_its_leases_have_changed_and_until_it_is_merged() -> None:
+    blocks, rows = Blocks(changes_max=3), dict[int, bytes]()
+    change(blocks, RECORD, 10, 20, 10, 20)
+    assert blocks.full() is None
+    change(blocks, RECORD, 40)
+    (block,) = blocks
+    assert blocks.full() is block
+    assert blocks.full() is block
+    changes = blocks.take_changes(block)
+    assert blocks.full() is None
+    blocks.put_back(block, changes)
+    assert blocks.full() is block
+    settled(blocks, rows)
+    assert blocks.full() is None
+    change(blocks, RECORD, 41, 42, 43, 1)
+    assert [each.changes.keys() for each in blocks] == [{1}, {41, 42, 43}]
+    full = blocks.full()
+    assert full is not None
+    assert full.first == 40

@@ -12,6 +12,9 @@ from typing import NamedTuple
 
 from tandem.lease.change import Put
 
+CHANGES_MAX = 512
+"""Changes of one block that are merged in half a millisecond, in which nothing else is done."""
+
 
 class Written(NamedTuple):
     """A batch of leases to be one block, or a part of one."""
@@ -43,8 +46,8 @@ class Block:
 class Blocks:
     """All blocks of a store. There is always one."""
 
-    def __init__(self, rows: Sequence[Block] = ()) -> None:
-        """Take the blocks that are on disk."""
+    def __init__(self, rows: Sequence[Block] = (), changes_max: int = CHANGES_MAX) -> None:
+        """Take the blocks that are on disk. One with `changes_max` changes is full."""
         self._blocks = sorted(rows) or [Block(0, 1)]
         self._firsts = self._begin_with_all()
         self._next_number = 1 + max(block.number for block in self._blocks)
@@ -52,15 +55,32 @@ class Blocks:
         """How many there are in all rows."""
         self.changed = 0
         """How many leases have changes that are not in their rows."""
+        self._changes_max = changes_max
+        self._filled: list[Block] = []
+        """Blocks that have become full, and may have been merged since."""
 
     def __iter__(self) -> Iterator[Block]:
         return iter(self._blocks)
 
     def change(self, change: Put) -> None:
         """Note what is to be merged into the block that the lease belongs to."""
-        changes = self._blocks[max(0, bisect_right(self._firsts, change.key) - 1)].changes
-        self.changed += change.key not in changes
+        block = self._blocks[max(0, bisect_right(self._firsts, change.key) - 1)]
+        changes = block.changes
+        before = len(changes)
         changes[change.key] = change.record
+        after = len(changes)
+        if after > before:
+            self.changed += 1
+            if after == self._changes_max:
+                self._filled.append(block)
+
+    def full(self) -> Block | None:
+        """Give a block that is to be merged before it takes long to do so; None if no block is full."""
+        while self._filled:
+            if len(self._filled[-1].changes) >= self._changes_max:
+                return self._filled[-1]
+            self._filled.pop()
+        return None
 
     def rows(self, block: Block, parts: Sequence[Written]) -> list[tuple[int, Written]]:
         """Give the numbers of the rows that the parts of a block that was merged are to be written to."""
@@ -78,6 +98,7 @@ class Blocks:
         later = self.take_changes(block)
         block.changes = {**changes, **later}
         self.changed += len(block.changes)
+        self._filled.append(block)
 
     def merged(self, block: Block, rows: Sequence[tuple[int, Written]]) -> None:
         """Take over that a block with its changes is in those rows now; in none, if no lease is left of it."""

@@ -20,7 +20,7 @@ from zlib import crc32
 
 from tandem.lease.change import Change, Fact, Put
 from tandem.stores.batch import BatchDamagedError, merge, read_batch, read_leases, write_batch
-from tandem.stores.blocks import Block, Blocks
+from tandem.stores.blocks import CHANGES_MAX, Block, Blocks
 from tandem.stores.claim import APPLICATION_ID, VERSION, look_at_header, newer, orphan, refuse_orphan, take_alone
 from tandem.stores.journal import Journal, sync_folder
 from tandem.stores.store import StoreBroken, StoreError, StoreFull
@@ -49,7 +49,9 @@ class Pace(NamedTuple):
     journal_octets_per_lease: int = 100
     """Octets of the journal that there may be for each lease in blocks: about what that takes there."""
     block_octets_max: int = 64 << 10
-    """Octets of leases from which on a new block begins; some four hundred leases, one millisecond."""
+    """Octets of leases from which on a new block begins; some four hundred leases."""
+    block_changes_max: int = CHANGES_MAX
+    """Changes from which on a block is merged at once."""
     log_octets_max: int = 4 << 20
     """Octets in the write-ahead log from which on they are written to where they belong, in ten milliseconds."""
 
@@ -72,7 +74,7 @@ class SqliteStore:
         self._journal = Journal(path.with_name(path.name + "-changes"))
         self._log_octets = 0
         """About how much the write-ahead log has grown since it was last emptied."""
-        self._start(Blocks())
+        self._start([])
         self._alone = -1
         with self._explained():
             self._alone = take_alone(path)
@@ -106,7 +108,7 @@ class SqliteStore:
                 raise BatchDamagedError("two of its blocks hold the same leases")
             for name, value in self._db.execute("SELECT CAST(name AS TEXT), CAST(value AS BLOB) FROM fact"):
                 yield Fact(name, self._checked(name.encode(), value))
-            self._start(Blocks(blocks))
+            self._start(blocks)
             for batch in self._journal.read(self._merged_upto()):
                 changes = list(read_batch(batch))
                 self._note(changes)
@@ -131,7 +133,10 @@ class SqliteStore:
         """Merge what changed in one block, or end merging; make room in the journal, and empty the write-ahead log."""
         self._be_loaded()
         try:
-            if self._to_merge:
+            full = self._full_block()
+            if full is not None:
+                self._merge(full)
+            elif self._to_merge:
                 self._merge(self._to_merge[-1])
                 self._to_merge.pop()
             elif self._merges_to is not None:
@@ -147,7 +152,7 @@ class SqliteStore:
             raise _failure(error) from error
         except BatchDamagedError as error:
             raise StoreBroken(f"{self._path} was damaged while it was in use: {error}") from error
-        return self._merges_to is not None
+        return self._merges_to is not None or self._full_block() is not None
 
     def close(self) -> None:
         """Close the files; the last one to do so leaves no write-ahead log."""
@@ -160,9 +165,9 @@ class SqliteStore:
             for _ in self.load():
                 pass
 
-    def _start(self, blocks: Blocks) -> None:
+    def _start(self, blocks: Sequence[Block]) -> None:
         """Begin with these blocks, and nothing committed since."""
-        self._blocks = blocks
+        self._blocks = Blocks(blocks, self._pace.block_changes_max)
         self._facts: dict[str, bytes] = {}
         """Facts that were in the journal at any time."""
         self._to_merge: list[Block] = []
@@ -176,6 +181,10 @@ class SqliteStore:
                 self._blocks.change(change)
             else:
                 self._facts[change.name] = change.value
+
+    def _full_block(self) -> Block | None:
+        with self._lock:
+            return self._blocks.full()
 
     def _begin_merging(self) -> None:
         """Turn the journal over, if enough has changed: what it holds until then is to be merged."""
