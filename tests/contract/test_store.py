@@ -20,8 +20,8 @@ from tandem.stores.store import Store, StoreBroken, StoreError, StoreFull
 
 EAGER = Pace(leases_min=2, leases_per_change=2, block_octets_max=100, log_octets_max=20_000)
 """Housekeeping all the time, and in small pieces."""
-FULL_AT_ONCE = Pace(block_octets_max=100, block_changes_max=3, log_octets_max=20_000)
-"""No housekeeping but of blocks that are full, which all are at once."""
+FULL_AT_ONCE = EAGER._replace(block_changes_max=3)
+"""The same, and blocks are full at once."""
 BACK_ENDS: dict[str, Callable[[Path], Store]] = {
     "sqlite": lambda folder: SqliteStore(folder / "leases.db"),
     "sqlite-eager": lambda folder: SqliteStore(folder / "leases.db", EAGER),
@@ -334,6 +334,18 @@ def test_a_block_is_merged_before_much_has_changed_there(tmp_path: Path) -> None
     tidy_up(store)
     assert max(len(block.changes) for block in store._blocks) < 50
     assert kept(store) == dict.fromkeys([*keys, *at_once], b"lease")
+    store.close()
+
+
+def test_merging_comes_to_an_end_though_there_is_always_a_full_block(tmp_path: Path) -> None:
+    """Else the journal would grow for as long as leases are new that fast."""
+    store = SqliteStore(tmp_path / "leases.db", Pace(block_octets_max=200, block_changes_max=3, leases_min=100))
+    keys = iter(random.Random(8156).sample(range(100_000), 40_000))
+    for _ in range(300):
+        store.commit([Put(next(keys), b"lease") for _ in range(100)])
+        assert store._blocks.full() is not None
+        store.tidy()
+    assert int(min(tmp_path.glob("leases.db-changes-*")).name[-16:]) > 1
     store.close()
 
 

@@ -108,6 +108,9 @@ def test_a_block_is_full_once_so_many_of_its_leases_have_changed_and_until_it_is
     assert blocks.full() is None
     change(blocks, RECORD, 41, 42, 43, 1)
     assert [each.changes.keys() for each in blocks] == [{1}, {41, 42, 43}]
+    change(blocks, RECORD, 2, 3)
     full = blocks.full()
     assert full is not None
     assert full.first == 40
+    blocks.take_changes(full)
+    assert blocks.full() is next(iter(blocks))

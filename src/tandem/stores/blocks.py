@@ -7,6 +7,7 @@ one lease, so changes are gathered and then merged into their block all at once 
 from __future__ import annotations
 
 from bisect import bisect_right, insort
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -56,7 +57,7 @@ class Blocks:
         self.changed = 0
         """How many leases have changes that are not in their rows."""
         self._changes_max = changes_max
-        self._filled: list[Block] = []
+        self._filled: deque[Block] = deque()
         """Blocks that have become full, and may have been merged since."""
 
     def __iter__(self) -> Iterator[Block]:
@@ -75,11 +76,11 @@ class Blocks:
                 self._filled.append(block)
 
     def full(self) -> Block | None:
-        """Give a block that is to be merged before it takes long to do so; None if no block is full."""
+        """Give the block that became full first, to be merged before it takes long to do so; None if none is full."""
         while self._filled:
-            if len(self._filled[-1].changes) >= self._changes_max:
-                return self._filled[-1]
-            self._filled.pop()
+            if len(self._filled[0].changes) >= self._changes_max:
+                return self._filled[0]
+            self._filled.popleft()
         return None
 
     def rows(self, block: Block, parts: Sequence[Written]) -> list[tuple[int, Written]]:

@@ -130,13 +130,16 @@ class SqliteStore:
             self._note(batch)
 
     def tidy(self) -> bool:
-        """Merge what changed in one block, or end merging; make room in the journal, and empty the write-ahead log."""
+        """Merge a full block and what changed in one more, or end merging; make room in the journal; empty the log.
+
+        One does not wait for the other: leases may be new so fast that there is always a full block.
+        """
         self._be_loaded()
         try:
             full = self._full_block()
             if full is not None:
                 self._merge(full)
-            elif self._to_merge:
+            if self._to_merge:
                 self._merge(self._to_merge[-1])
                 self._to_merge.pop()
             elif self._merges_to is not None:
@@ -203,6 +206,8 @@ class SqliteStore:
         """Write a block with its changes; what they are stays in the journal until the others are written too."""
         with self._lock:
             changes = self._blocks.take_changes(block)
+        if not changes:
+            return  # the block was full, and merged before its turn; it may be gone
         try:
             found = self._db.execute(
                 "SELECT CAST(batch AS BLOB) FROM block WHERE number = ?", (block.number,)
