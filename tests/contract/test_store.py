@@ -337,6 +337,15 @@ def test_a_block_is_merged_before_much_has_changed_there(tmp_path: Path) -> None
     store.close()
 
 
+def test_a_start_does_not_read_for_long_what_full_blocks_hold_already(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "leases.db", Pace(block_octets_max=2000, block_changes_max=50, leases_min=1000))
+    for at in range(0, 3000, 100):
+        store.commit([Put(key, b"lease") for key in range(at, at + 100)])
+        tidy_up(store)
+    assert int(min(tmp_path.glob("leases.db-changes-*")).name[-16:]) > 10
+    store.close()
+
+
 def test_merging_comes_to_an_end_though_there_is_always_a_full_block(tmp_path: Path) -> None:
     """Else the journal would grow for as long as leases are new that fast."""
     store = SqliteStore(tmp_path / "leases.db", Pace(block_octets_max=200, block_changes_max=3, leases_min=100))

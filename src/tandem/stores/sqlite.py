@@ -138,6 +138,7 @@ class SqliteStore:
         try:
             full = self._full_block()
             if full is not None:
+                self._merged_early += len(full.changes)
                 self._merge(full)
             if self._to_merge:
                 self._merge(self._to_merge[-1])
@@ -173,6 +174,8 @@ class SqliteStore:
         self._blocks = Blocks(blocks, self._pace.block_changes_max)
         self._facts: dict[str, bytes] = {}
         """Facts that were in the journal at any time."""
+        self._merged_early = 0
+        """How many changes of full blocks are merged, and stand in the journal too until it is turned."""
         self._to_merge: list[Block] = []
         self._merges_to: int | None = None
         """The last frame whose changes are in the blocks once all of `_to_merge` are merged; None between merges."""
@@ -192,7 +195,7 @@ class SqliteStore:
     def _begin_merging(self) -> None:
         """Turn the journal over, if enough has changed: what it holds until then is to be merged."""
         pace, leases = self._pace, self._blocks.leases
-        is_much = self._blocks.changed >= max(pace.leases_min, leases // pace.leases_per_change)
+        is_much = self._blocks.changed + self._merged_early >= max(pace.leases_min, leases // pace.leases_per_change)
         octets_max = max(pace.journal_octets_min, leases * pace.journal_octets_per_lease)
         if not is_much and self._journal.octets < octets_max:
             return
@@ -200,6 +203,7 @@ class SqliteStore:
         with self._lock:
             self._journal.turn(prepared)
             self._merges_to = self._journal.newest
+            self._merged_early = 0
             self._to_merge = [block for block in self._blocks if block.changes]
 
     def _merge(self, block: Block) -> None:
