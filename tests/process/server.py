@@ -72,7 +72,11 @@ class Server:
             command = [sys.executable, "-m", "tandem", "serve", str(self.file)]
             given = {**os.environ, **environment}
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=given)
-        until(self.answers, "the server answers")
+        try:
+            until(self.answers, "the server answers")
+        except BaseException:
+            self.stop(signal.SIGKILL)
+            raise
 
     def answers(self) -> bool:
         """Say whether it runs and answers."""

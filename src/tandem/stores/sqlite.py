@@ -138,8 +138,7 @@ class SqliteStore:
         try:
             full = self._full_block()
             if full is not None:
-                self._merged_early += len(full.changes)
-                self._merge(full)
+                self._merged_early += self._merge(full)
             if self._to_merge:
                 self._merge(self._to_merge[-1])
                 self._to_merge.pop()
@@ -206,12 +205,12 @@ class SqliteStore:
             self._merged_early = 0
             self._to_merge = [block for block in self._blocks if block.changes]
 
-    def _merge(self, block: Block) -> None:
-        """Write a block with its changes; what they are stays in the journal until the others are written too."""
+    def _merge(self, block: Block) -> int:
+        """Write a block with its changes, and give how many; they stay in the journal until the others are written."""
         with self._lock:
             changes = self._blocks.take_changes(block)
         if not changes:
-            return  # the block was full, and merged before its turn; it may be gone
+            return 0  # the block was full, and merged before its turn; it may be gone
         try:
             found = self._db.execute(
                 "SELECT CAST(batch AS BLOB) FROM block WHERE number = ?", (block.number,)
@@ -231,6 +230,7 @@ class SqliteStore:
             raise
         with self._lock:
             self._blocks.merged(block, rows)
+        return len(changes)
 
     def _end_merging(self, merged_to: int) -> None:
         """Say on disk that all is merged up to there, the facts with it; the journal up to there goes."""
