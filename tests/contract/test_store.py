@@ -112,6 +112,23 @@ def test_what_is_committed_is_in_the_files_at_once(open_store: Callable[[Path], 
     found.close()
 
 
+def test_position_grows_by_one_with_each_commit_and_is_kept(
+    open_store: Callable[[Path], Store], tmp_path: Path
+) -> None:
+    store = open_store(tmp_path)
+    kept(store)
+    before = store.position
+    for number in range(20):
+        store.commit([Put(number, b"lease"), Fact("state", b"%d" % number)])
+        assert store.position == before + number + 1
+        store.tidy()
+    store.close()
+    again = open_store(tmp_path)
+    kept(again)
+    assert again.position == before + 20
+    again.close()
+
+
 def test_only_one_may_use_it(open_store: Callable[[Path], Store], tmp_path: Path) -> None:
     store = open_store(tmp_path)
     for _ in range(2):  # before it was read, and after

@@ -24,6 +24,10 @@ class Untidy:
         self.while_tidying: Callable[[], object] = lambda: None
         self.full = False
 
+    @property
+    def position(self) -> int:
+        return self.done.count("c")
+
     def load(self) -> Iterator[Change]:
         return iter(())
 
@@ -77,6 +81,12 @@ def test_without_a_pause_it_tidies_a_little_between_commits() -> None:
     assert {len(between) for between in desk.store.done.split("t")[1:-1]} == {TIDY_EVERY}
     assert desk.store.left < 2 * PIECE
     assert desk.said == [None] * 20 * PIECE
+
+
+def test_position_is_that_of_the_store(desk: Desk) -> None:
+    assert desk.writer.position == 0
+    assert desk.writer.commit_at_once(BATCH)
+    assert desk.writer.position == 1
 
 
 def test_what_is_committed_at_once_is_durable_at_once(desk: Desk) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tandem.lease.change import Fact, Put
+from tandem.lease.timeline import RUN_ID_OCTETS, Timeline
 from tandem.node import Identity
 from tandem.stores.journal import sync_folder
 from tandem.stores.sqlite import SqliteStore
@@ -17,6 +18,12 @@ STORE_NAME = "leases.db"
 DUID_FACT = "duid"
 SECRET_FACT = "secret"
 SECRET_OCTETS = 16
+STORE_ID_FACT = "store-id"
+"""Random, made with the store, and another one once a backup was restored."""
+STORE_ID_OCTETS = 8
+TIMELINE_FACT = "timeline"
+RESTORED_FACT = "restored"
+"""When it was noticed that acknowledged commits may be missing: UTC seconds in decimal; empty once recovered."""
 DUID_UUID = b"\0\4"  # RFC 9915 11.5
 PROGRESS_EVERY = 50_000
 
@@ -49,21 +56,29 @@ class State:
             if number % PROGRESS_EVERY == 0:
                 self._progress(number, total)
 
+    @property
+    def position(self) -> int:
+        """Return the number of the last commit."""
+        return self.store.position
+
     def identity(self, configured_duid: bytes | None) -> Identity:
-        """Give who this server is; what is not there yet is made once, and is durable when this returns."""
-        new = []
-        if DUID_FACT not in self.facts:
-            new.append(Fact(DUID_FACT, DUID_UUID + secrets.token_bytes(16)))
-        if SECRET_FACT not in self.facts:
-            new.append(Fact(SECRET_FACT, secrets.token_bytes(SECRET_OCTETS)))
-        if new:
-            try:
-                self.store.commit(new)
-            except StoreFull as error:
-                raise StoreError(f"The disk takes nothing: {error}. Make room and start again.") from error
-            except StoreBroken as error:
-                raise StoreError(f"{error}. Look after the disk before starting again.") from error
-            self.facts.update((fact.name, fact.value) for fact in new)
+        """Return who this server is, and begin a run of commits. What is made here is durable when this returns."""
+        made = {
+            DUID_FACT: DUID_UUID + secrets.token_bytes(16),
+            SECRET_FACT: secrets.token_bytes(SECRET_OCTETS),
+            STORE_ID_FACT: secrets.token_bytes(STORE_ID_OCTETS),
+        }
+        new = [Fact(name, value) for name, value in made.items() if name not in self.facts]
+        timeline = Timeline.read(self.facts.get(TIMELINE_FACT, b""))
+        begun = timeline.begin(secrets.token_bytes(RUN_ID_OCTETS), self.store.position)
+        new.append(Fact(TIMELINE_FACT, begun.write()))
+        try:
+            self.store.commit(new)
+        except StoreFull as error:
+            raise StoreError(f"The disk takes nothing: {error}. Make room and start again.") from error
+        except StoreBroken as error:
+            raise StoreError(f"{error}. Look after the disk before starting again.") from error
+        self.facts.update((fact.name, fact.value) for fact in new)
         return Identity(configured_duid or self.facts[DUID_FACT], self.facts[SECRET_FACT])
 
 

@@ -44,6 +44,11 @@ class Writer(threading.Thread):
         self._last_s = float("inf")
         self._commits = 0
 
+    @property
+    def position(self) -> int:
+        """Return the number of the last commit that is durable."""
+        return self._store.position
+
     def commit(self, batch: list[Change]) -> None:
         """Have the batch made durable; `done` is called from this thread with what came of it."""
         self._batches.put(batch)

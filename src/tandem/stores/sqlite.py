@@ -95,6 +95,11 @@ class SqliteStore:
             )
             self._check()
 
+    @property
+    def position(self) -> int:
+        """Return the number of the last commit."""
+        return self._journal.newest
+
     def load(self) -> Iterator[Change]:
         """Give the leases in blocks and the facts, then what was committed since, in order."""
         with self._explained():

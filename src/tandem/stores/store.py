@@ -23,6 +23,10 @@ class StoreBroken(Exception):
 class Store(Protocol):
     """Keeps changes. Used by one thread at a time; but while one tidies, another may commit."""
 
+    @property
+    def position(self) -> int:
+        """Return the number of the last commit: once loaded, each commit has the next number. For any thread."""
+
     def load(self) -> Iterable[Change]:
         """Give all that is kept, the later of two changes to one lease or fact last. StoreError if it is damaged."""
 
