@@ -8,6 +8,7 @@ disk full|ok                      let the store refuse or accept
 utc +30s                          step the wall clock alone
 c1 solicit na=1 pd=2@::/60        a message from client c1; @ names leases, separated by commas
     server=ours|other|none  oro=23,24  rapid  unicast  no-client-id  fqdn=NAME  hw=02:00:...
+    na-again=1 (that IA once more)  tail=OCTETS (behind the last option)
     vendor=ENTERPRISE:TEXT  user=TEXT  opt=CODE:OCTETS
     link=ADDRESS (through a relay there; several, innermost first, separated by >)  rsoo=65:0102
     remote=TEXT  port-name=TEXT (of the innermost relay, and of all)
@@ -18,7 +19,7 @@ why c1 solicit na=1               how that message would be answered, step by st
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv6Address, IPv6Network
+from ipaddress import IPv6Address, IPv6Interface
 from pathlib import Path
 
 from tandem.config.load import load
@@ -29,8 +30,9 @@ from tandem.lease.change import Put
 from tandem.lease.lease import FOREVER, BindingStatus, show_key, unpack
 from tandem.lease.table import load_table
 from tandem.node import Identity, Node
-from tandem.wire.message import Message, MessageType, Relayed, read_message
-from tandem.wire.option import Option, Unknown, show_option
+from tandem.wire.message import RELAY_HEADER, Message, MessageType, Relayed, read_message
+from tandem.wire.octets import write_option
+from tandem.wire.option import Option, Unknown, show_option, write_options
 from tandem.wire.options import (
     ClientFqdn,
     ClientId,
@@ -42,6 +44,7 @@ from tandem.wire.options import (
     InterfaceId,
     OptionRequest,
     RapidCommit,
+    RelayMessage,
     RelaySuppliedOptions,
     ServerId,
     UserClass,
@@ -142,7 +145,7 @@ class World:
 
     def _datagram(self, client: str, kind: str, words: list[str]) -> Datagram:
         given = dict(word.partition("=")[::2] for word in words)
-        data = write_question(client, kind, given, _server_duid(kind, given))
+        data = write_question(client, kind, given, _server_duid(kind, given)) + bytes.fromhex(given.get("tail", ""))
         for hops, link in enumerate(given["link"].split(">") if "link" in given else ()):
             data = _relayed(data, hops, link, given)
         local = UNICAST if "unicast" in given else MULTICAST
@@ -203,15 +206,15 @@ def _relayed(data: bytes, hops: int, link: str, given: dict[str, str]) -> bytes:
         options.append(Unknown(37, bytes(4) + given["remote"].encode()))
     if "port" in given:
         options.append(Unknown(135, b"\0\0"))
-    inside = read_message(data)
     peer = IPv6Address("fe80::c").packed
     address = IPv6Address(link).packed
-    return Relayed(MessageType.RELAY_FORW, hops, address, peer, tuple(options), inside).write()
+    header = RELAY_HEADER.pack(MessageType.RELAY_FORW, hops, address, peer)
+    return header + write_options(options) + write_option(RelayMessage.code, data)
 
 
 def _prefix(text: str) -> IaPrefix:
-    network = IPv6Network(text)
-    return IaPrefix(0, 0, network.prefixlen, network.network_address.packed)
+    prefix = IPv6Interface(text)  # with whatever bits behind its length
+    return IaPrefix(0, 0, prefix.network.prefixlen, prefix.ip.packed)
 
 
 def _show_send(send: Send, at: str) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 
+import pytest
 from hypothesis import settings, strategies
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -122,6 +123,58 @@ def test_what_is_free_of_each_share_leaves_out_holes() -> None:
     assert (pool.free(Role.PRIMARY), pool.free(Role.SECONDARY)) == (3, 3)  # 3, 7, 9; 4, 6, 8
     pool.note(key_of(BASE + 7), None, BindingStatus.ACTIVE)
     assert (pool.free(Role.PRIMARY), pool.free(Role.SECONDARY)) == (2, 3)
+
+
+def all_of(pool: Pool) -> set[int]:
+    """Return all that the pool gives if nothing is given back."""
+    given: set[int] = set()
+    while (chosen := pool.choose(b"x", lambda key: key not in given, lambda _: False)) is not None:
+        given.add(chosen)
+    return given
+
+
+@pytest.mark.parametrize("length", [128, 56])
+def test_reserved_lease_takes_no_room_from_the_others(length: int) -> None:
+    """Neither while it is held nor once it has ended, and nobody else is given it then."""
+    unit = 1 << 128 - length
+    reserved = (BASE + 2 * unit, BASE + 3 * unit - 1)
+    pool = Pool(Range(BASE + unit, BASE + 4 * unit - 1, length), Holes([reserved]))
+    free = {role: pool.free(role) for role in Role}
+    assert sum(free.values()) == pool.size == 2
+    key = key_of(BASE + 2 * unit, length)
+    before = None
+    for status in (BindingStatus.ACTIVE, BindingStatus.EXPIRED, BindingStatus.FREE, BindingStatus.ACTIVE):
+        pool.note(key, before, status)
+        before = status
+        assert pool.in_use == pool.remembered == 0
+        assert {role: pool.free(role) for role in Role} == free
+        assert all_of(pool) == {key_of(BASE + number * unit, length) for number in (1, 3)}
+
+
+def test_table_counts_reserved_leases_as_the_pool_does() -> None:
+    table = LeaseTable()
+    pools = [(Range(BASE + 1, BASE + 3, 128), ((BASE + 2, BASE + 2),))]
+    table.put(lease(key_of(BASE + 2), DUIDS[0], BindingStatus.ACTIVE, 100))
+    table.put(lease(key_of(BASE + 3), DUIDS[1], BindingStatus.ACTIVE, 100))
+    table.use_pools(pools)
+    assert [(pool.size, pool.in_use) for pool in table.pools()] == [(2, 1)]
+    table.forget(key_of(BASE + 2))
+    assert [(pool.size, pool.in_use) for pool in table.pools()] == [(2, 1)]
+
+
+def test_leases_partly_reserved_are_counted_once() -> None:
+    unit = 1 << 72
+    holes = Holes([(BASE + 5, BASE + 6), (BASE + 8, BASE + 9), (BASE + unit - 1, BASE + unit)])
+    pool = Pool(Range(BASE, BASE + 16 * unit - 1, 56), holes)
+    assert pool.size == 14
+
+
+def test_holes_count_what_they_cover() -> None:
+    holes = Holes([(10, 19), (30, 39)])
+    inside = {*range(10, 20), *range(30, 40)}
+    for first in range(45):
+        for last in range(first, 45):
+            assert holes.covered(first, last) == len(inside.intersection(range(first, last + 1)))
 
 
 def test_same_client_same_place_different_clients_spread() -> None:

@@ -14,6 +14,7 @@ from tandem.wire.octets import write_option
 from tandem.wire.option import OPTIONS, Option, Unknown, read_options, write_options
 from tandem.wire.options import ClientFqdn, DomainSearch, IaNa, RelaySuppliedOptions
 from tandem.wire.reader import DEPTH_MAX, Reader, WireError
+from tandem.wire.received import unwrap
 from wire.strategies import (
     SAME_EVERY_TIME,
     client_messages,
@@ -153,11 +154,15 @@ def relayed(relays: int) -> Relayed:
 
 
 @pytest.mark.rfc("9915 7.6")
-def test_there_are_at_most_eight_relays() -> None:
-    deepest = relayed(HOP_COUNT_LIMIT)
+def test_hop_counts_go_up_to_the_limit() -> None:
+    """A relay agent forwards a message whose hop-count is below the limit, and adds 1 (RFC 9915 19.1.2)."""
+    deepest = relayed(HOP_COUNT_LIMIT + 1)
+    assert deepest.hop_count == HOP_COUNT_LIMIT
     assert read_message(deepest.write()) == deepest
-    with pytest.raises(WireError, match="more than 8 relays"):
-        read_message(relayed(HOP_COUNT_LIMIT + 1).write())
+    assert len(unwrap(deepest.write())[0]) == HOP_COUNT_LIMIT + 1
+    for read in (read_message, unwrap):
+        with pytest.raises(WireError, match="more than 9 relays"):
+            read(relayed(HOP_COUNT_LIMIT + 2).write())
 
 
 @given(data=st.binary(max_size=80))

@@ -6,11 +6,11 @@ predict (RFC 9915 13.1) and gives a client the same place each time, even if not
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
-from itertools import islice
+from itertools import accumulate, islice
 from typing import Final
 
 from tandem.lease.lease import TIMED, BindingStatus
@@ -38,6 +38,8 @@ class Holes:
             else:
                 self._firsts.append(first)
                 self._lasts.append(last)
+        sizes = (last - first + 1 for first, last in self.intervals())
+        self._before = list(accumulate(sizes, initial=0))
 
     def touches(self, first: int, last: int) -> bool:
         """Say whether any of first..last lies in a hole."""
@@ -48,6 +50,22 @@ class Holes:
         """Give the holes, lowest first, none touching another."""
         return zip(self._firsts, self._lasts, strict=True)
 
+    def covered(self, first: int, last: int) -> int:
+        """Return how many of the addresses first..last lie in holes."""
+        return self._covered_below(last + 1) - self._covered_below(first)
+
+    def _covered_below(self, address: int) -> int:
+        at = bisect_left(self._firsts, address)
+        return self._before[at] - max(0, self._lasts[at - 1] + 1 - address if at else 0)
+
+    def rounded_to(self, range_: Range) -> Holes:
+        """Return the holes widened to whole leases of the range: a lease of which any part is reserved is reserved."""
+        first, unit = range_.first, range_.unit
+        return Holes(
+            (first + (low - first) // unit * unit, first + ((high - first) // unit + 1) * unit - 1)
+            for low, high in self.intervals()
+        )
+
 
 class Pool:
     """A range, what of it is in use, and how to choose from the rest."""
@@ -57,19 +75,19 @@ class Pool:
     def __init__(self, range_: Range, holes: Holes) -> None:
         self.range = range_
         self._unit = range_.unit
-        self.holes = holes
+        self.holes = holes.rounded_to(range_)
         self.in_use = 0
-        """Leases that nobody else can have: held by a client, or set aside."""
+        """Leases that nobody else can have: held by a client, or set aside. Those in holes are not counted."""
         self._shelves: dict[Role | None, OrderedDict[int, None]] = {None: OrderedDict()}
         self._shelves.update({role: OrderedDict() for role in Role})
-        self.gifts = Gifts(range_) if range_.length != ADDRESS_LENGTH else None
+        self.gifts = Gifts(range_, self._reserved_in) if range_.length != ADDRESS_LENGTH else None
         """How two partners share the pool, if it is one of prefixes."""
         self._spaces: dict[Role | None, Space] = {}
         self._cursors: dict[Role | None, int] = {}
-        self.size = range_.size - sum(_overlap(range_, hole) for hole in holes.intervals())
+        self.size = range_.size - self._reserved_in(range_.first, range_.last)
         """How many leases the pool can have at once."""
         self._odd_free = _odd(range_.first, range_.last) - sum(
-            _odd(max(range_.first, first), min(range_.last, last)) for first, last in holes.intervals()
+            _odd(max(range_.first, first), min(range_.last, last)) for first, last in self.holes.intervals()
         )
         """In a pool of addresses: how many with the last bit set nobody has."""
 
@@ -125,7 +143,15 @@ class Pool:
         return sum(map(len, self._shelves.values()))
 
     def note(self, key: int, before: int | None, after: int | None) -> None:
-        """Take over that a lease's status changed; None is: not on record."""
+        """Take over that a lease's status changed; None is: not on record.
+
+        A lease in a hole, such as a reserved one, is no part of `size`: it takes no room from the others, and once it
+        has ended nobody else is given it. Only what says which space is untouched takes it into account.
+        """
+        if self.is_reserved(key):
+            if self.gifts is not None:
+                self.gifts.touch(key, before, after)
+            return
         taken = (after in TIMED) - (before in TIMED)
         self.in_use += taken
         self._odd_free -= taken * (key >> 8 & 1)
@@ -135,6 +161,15 @@ class Pool:
             self._shelf(key, after)[key] = None
         if self.gifts is not None:
             self.gifts.count(key, before, after)
+
+    def is_reserved(self, key: int) -> bool:
+        """True if the lease lies in a hole of the pool."""
+        address = key >> 8
+        return self.holes.touches(address, address + self._unit - 1)
+
+    def _reserved_in(self, first: int, last: int) -> int:
+        """Return how many leases of first..last lie in holes."""
+        return self.holes.covered(first, last) // self._unit
 
     def look_at_later(self, key: int, status: int) -> None:
         """Put an ended lease behind all others of its kind."""
@@ -193,7 +228,7 @@ class Pool:
         return None
 
     def _may_be_given(self, address: int) -> bool:
-        if self.holes.touches(address, address + self._unit - 1):
+        if self.is_reserved(address << 8):
             return False
         return self.range.length != ADDRESS_LENGTH or not is_reserved_interface_id(address)
 
@@ -207,11 +242,3 @@ def is_reserved_interface_id(address: int) -> bool:
 def _odd(first: int, last: int) -> int:
     """Count the odd numbers in first..last."""
     return max(0, (last + 1) // 2 - first // 2)
-
-
-def _overlap(range_: Range, hole: tuple[int, int]) -> int:
-    """Count the leases of the range that a hole takes away."""
-    first, last = max(range_.first, hole[0]), min(range_.last, hole[1])
-    if first > last:
-        return 0
-    return (last - range_.first) // range_.unit - (first - range_.first) // range_.unit + 1

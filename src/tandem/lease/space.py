@@ -8,7 +8,7 @@ with a shorter prefix than the pool's leases have.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
 from typing import Final, NamedTuple
 
@@ -97,18 +97,19 @@ class Gifts:
     """The space of one prefix pool as the partners share it.
 
     `records` counts the leases on record in each of up to BUCKETS_MAX equal parts of the pool: what has none can
-    change hands as a whole.
+    change hands as a whole. `reserved` says how many leases of an interval are reserved; they are in no share.
     """
 
-    def __init__(self, range_: Range) -> None:
+    def __init__(self, range_: Range, reserved: Callable[[int, int], int] = lambda _first, _last: 0) -> None:
         self._range = range_
+        self._reserved = reserved
         self._aggregates: dict[int, int] = {}
         self._given: list[Interval] = []
         self.bucket_octets = max(range_.unit, (range_.last - range_.first + 1) // BUCKETS_MAX)
         """How much address space one part has."""
         self.records = [0] * ((range_.last - range_.first) // self.bucket_octets + 1)
         self.on_record = {Role.PRIMARY: 0, Role.SECONDARY: 0}
-        """How many leases are on record in each server's space, whatever their status."""
+        """How many leases are on record in each server's space, whatever their status, without reserved ones."""
         self.available_on_record = {Role.PRIMARY: 0, Role.SECONDARY: 0}
         """How many of all leases on record are each server's to give."""
 
@@ -151,17 +152,23 @@ class Gifts:
         return whole
 
     def available(self, role: Role) -> int:
-        """Say how many prefixes that server could delegate now."""
-        places = sum((last - first + 1) // self._range.unit for first, last in self.intervals(role))
+        """Say how many prefixes that server could delegate now, to clients without a reservation."""
+        places = sum(
+            (last - first + 1) // self._range.unit - self._reserved(first, last) for first, last in self.intervals(role)
+        )
         return places - self.on_record[role] + self.available_on_record[role]
+
+    def touch(self, key: int, before: int | None, after: int | None) -> int:
+        """Keep count of the leases on record in the part that a lease lies in; return the change."""
+        change = (after is not None) - (before is not None)
+        self.records[((key >> 8) - self._range.first) // self.bucket_octets] += change
+        return change
 
     def count(self, key: int, before: int | None, after: int | None) -> None:
         """Keep the counts when a lease's status changes; None is: not on record."""
-        address = key >> 8
-        change = (after is not None) - (before is not None)
+        change = self.touch(key, before, after)
         if change:
-            self.records[(address - self._range.first) // self.bucket_octets] += change
-            self.on_record[self.owner(address)] += change
+            self.on_record[self.owner(key >> 8)] += change
         if before in GIVERS:
             self.available_on_record[GIVERS[before]] -= 1
         if after in GIVERS:

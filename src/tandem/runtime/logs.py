@@ -6,17 +6,20 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Any, Final, TextIO
 
 from tandem.effects.effects import Note
 from tandem.lease.lease import BindingStatus, show_key
 from tandem.server.bindings import Decision
 from tandem.wire.message import MessageType
-from tandem.wire.received import Relay
+from tandem.wire.received import Ignored, Relay
 from tandem.wire.text import show_address, show_octets
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 ENCODE: Final = json.JSONEncoder().encode
+IGNORED_SHOWN: Final = 8
+"""Parts of a message that a line of the log names as ignored."""
 MESSAGE_TYPES: Final = {int(each): f'"{each.name}"' for each in MessageType}
 
 
@@ -135,6 +138,11 @@ def _show_given_up(keys: Iterable[int]) -> str:
     return f', "leases": "{",".join(map(show_key, keys))}"'
 
 
+def _show_ignored(parts: Iterable[Ignored]) -> str:
+    named = dict.fromkeys(f"{part.reason} (option {part.code})" if part.code else part.reason for part in parts)
+    return f', "ignored": {ENCODE(", ".join(islice(named, IGNORED_SHOWN)))}'
+
+
 def _show_classes(names: Iterable[str]) -> str:
     return f', "classes": {ENCODE(",".join(sorted(names)))}'
 
@@ -149,5 +157,6 @@ SHOWN: dict[str, Callable[[Any], str]] = {
     "given_up": _show_given_up,
     "relays": _show_relays,
     "classes": _show_classes,
+    "ignored": _show_ignored,
 }
 """How values of these names are shown. All others are shown as what they are."""

@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from tandem.effects.events import Datagram
-from tandem.wire.octets import index_options
+from tandem.wire.octets import scan_options
 from tandem.wire.options import ElapsedTime
 from tandem.wire.reader import WireError
 from tandem.wire.received import unwrap
@@ -22,7 +22,7 @@ def fingerprint(data: bytes) -> str:
     """Give what is the same in a datagram and its retransmissions."""
     try:
         _, start, end = unwrap(data)
-        for code, body, body_end in index_options(data, start + 4, end):
+        for code, body, body_end in scan_options(data, start + 4, end)[0]:
             if code == ElapsedTime.code:
                 data = data[:body] + bytes(body_end - body) + data[body_end:]
     except WireError:

@@ -22,9 +22,8 @@ from tandem.effects.conditions import (
     Where,
 )
 from tandem.effects.settings import Reservation, Settings
-from tandem.wire.octets import index_options
+from tandem.wire.octets import scan_options
 from tandem.wire.options import ClientLinkLayer, UserClass, VendorClass, VendorOptions
-from tandem.wire.reader import WireError
 from tandem.wire.received import ClientMessage, Relay, body_of
 
 DUID_LLT: Final = 1  # RFC 9915 11.2
@@ -202,8 +201,6 @@ def _class_data(body: bytes, at: int) -> Iterator[bytes]:
 
 
 def _suboptions(body: bytes, code: int) -> Iterator[bytes]:
-    try:
-        found = index_options(body, ENTERPRISE_OCTETS, len(body))
-    except WireError:
-        return
+    """Give the suboptions of a vendor with that code; what is cut off is none."""
+    found, _ = scan_options(body, ENTERPRISE_OCTETS, len(body))
     yield from (body[start:end] for suboption, start, end in found if suboption == code)

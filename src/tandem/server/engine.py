@@ -13,19 +13,19 @@ from tandem.effects.settings import Settings
 from tandem.lease.lease import FOREVER, TIMED, BindingStatus, Lease, end_of, key_of
 from tandem.lease.table import LeaseTable
 from tandem.server.allocation import Allocator
-from tandem.server.bindings import Decision, Told, decide, off_link_addresses, renewal_times
+from tandem.server.bindings import NONE_FREE, Decision, Told, decide, off_link_addresses, renewal_times
 from tandem.server.classes import Classes
 from tandem.server.client import Client, identify
 from tandem.server.offers import Offers
 from tandem.server.places import Home, Places
 from tandem.server.policy import Policy, details_of, merge_details
-from tandem.server.reply import relay_port, status_option, wrap, write_client_message, write_ia
+from tandem.server.reply import relay_port, status_option, wrap, write_client_message, write_ia, write_ia_status
 from tandem.server.validate import reason_to_discard
 from tandem.wire.message import MessageType
 from tandem.wire.octets import TooLong, write_option
 from tandem.wire.options import IaNa, Preference, RapidCommit, ServerId, StatusCode
 from tandem.wire.reader import WireError
-from tandem.wire.received import ClientMessage, Relay, read_client_message, unwrap
+from tandem.wire.received import ClientMessage, Ignored, Relay, read_client_message, unwrap
 
 DATAGRAM_MAX: Final = 65_527  # what UDP over IPv6 carries
 CLIENT_PORT: Final = 546
@@ -92,18 +92,21 @@ class Engine:
         if datagram.waited_s > WAITED_MAX_S:
             effects.note("dropped", "debug", reason="waited-too-long", peer=datagram.peer)
             return
+        ignored: list[Ignored] = []
         try:
-            relays, start, end = unwrap(data)
+            relays, start, end = unwrap(data, ignored)
             place = self.places.locate(data, relays, datagram.interface)
             permitted = rules[place.relationship if place is not None else None]
             if permitted.serve is Serve.ADDRESSED_TO_ME and self._server_id not in data:
                 # It cannot be addressed to this server. In step with a partner, that is most of what a secondary hears.
                 effects.note("dropped", "debug", reason=permitted.reason, peer=datagram.peer)
                 return
-            message = read_client_message(data, start, end)
+            message = read_client_message(data, start, end, ignored)
         except WireError as error:
             effects.note("dropped", "debug", reason="malformed", why=str(error), peer=datagram.peer)
             return
+        for part in ignored:
+            effects.note("option-ignored", "debug", reason=part.reason, option=part.code, peer=datagram.peer)
         reason = reason_to_discard(message, self.duid)
         if reason is None and not (relays or datagram.multicast):
             reason = "unicast"  # RFC 9915 section 16
@@ -115,6 +118,11 @@ class Engine:
         interface = self.name_of(datagram.interface) if self.classes.any else ""
         leases = self.table.of_client(message.client_id)
         client = identify(now, message, relays, place, leases, permitted, self.classes, interface)
+        self._answer(client, datagram, effects)
+
+    def _answer(self, client: Client, datagram: Datagram, effects: Effects) -> None:
+        """Answer a valid message by its exchange, or drop it."""
+        message, relays = client.message, client.relays
         is_dropped = bool(client.classes) and self.classes.is_dropped(client.classes)
         committed = len(effects.commit)
         answered = None if is_dropped else self._exchanges[message.type](client, effects)
@@ -124,14 +132,14 @@ class Engine:
             return
         type_, parts = answered
         try:
-            answer = wrap(data, relays, write_client_message(type_, client, self._server_id, parts))
+            answer = wrap(datagram.data, relays, write_client_message(type_, client, self._server_id, parts))
         except TooLong:
             answer = b""
         if not 0 < len(answer) <= DATAGRAM_MAX:
             effects.note("dropped", "warning", reason="answer-too-long", peer=datagram.peer, type=message.type)
             return
         port = _port_to_answer(datagram, relays)
-        came = now.mono - datagram.waited_s
+        came = client.now.mono - datagram.waited_s
         send = Send(answer, datagram.peer, port, datagram.interface, datagram.door, datagram.local, type_, came)
         promises = type_ is not MessageType.ADVERTISE or len(effects.commit) > committed
         (effects.then if promises else effects.at_once).append(send)
@@ -203,6 +211,7 @@ class Engine:
                     given_up.append(lease.key)
                     ended = lease.ended(status, now_utc, until)._replace(client_last_transaction_time=now_utc)
                     effects.commit.append(self.table.change(ended))
+        parts += [write_ia_status(ia, StatusCode.UNSPEC_FAIL) for ia in client.message.excess_ias]
         self._note_answer(MessageType.REPLY, client, [], effects, status.name, given_up)
         return MessageType.REPLY, parts
 
@@ -232,6 +241,7 @@ class Engine:
         self._note_answer(type_, client, decisions, effects)
         homes = [told.home for decision in decisions for told in decision.told if told.home]
         parts = [write_ia(client, decision, t1, t2) for decision in decisions]
+        parts += [write_ia_status(ia, NONE_FREE[ia.code == IaNa.code]) for ia in client.message.excess_ias]
         parts.append(self.policy.options_for(client, homes[0] if homes else None))
         return parts
 
@@ -291,6 +301,8 @@ class Engine:
             values["status"] = status
         if given_up:
             values["given_up"] = given_up
+        if client.message.ignored:
+            values["ignored"] = client.message.ignored
         effects.notes.append(Note("answered", "debug" if type_ is MessageType.ADVERTISE else "info", values))
 
 

@@ -18,7 +18,17 @@ from tandem.server.validate import reason_to_discard
 from tandem.wire.message import MessageType
 from tandem.wire.options import IaNa, IaPd, InterfaceId, RapidCommit
 from tandem.wire.reader import WireError
-from tandem.wire.received import ClientMessage, Ia, Relay, body_of, read_client_message, unwrap
+from tandem.wire.received import (
+    ASKED_MAX,
+    IAS_MAX,
+    ClientMessage,
+    Ia,
+    Ignored,
+    Relay,
+    body_of,
+    read_client_message,
+    unwrap,
+)
 from tandem.wire.text import show_address, show_octets
 
 IA_NAMES: Final = {IaNa.code: "IA_NA", IaPd.code: "IA_PD"}
@@ -32,6 +42,17 @@ WHY_DISCARDED: Final = {
     "no-server-id": "it names no server, and must",
     "ia-present": "it has identity associations, and must not",
     "unicast": "a client has to send to the servers' multicast address, and not to one server",
+}
+
+WHY_IGNORED: Final = {
+    "option-cut-off": "it is cut off",
+    "option-too-short": "it is shorter than its format",
+    "option-repeated": "it may be there once only; the first one counts",
+    "duid-length": "a DUID has 3 to 130 octets",
+    "prefix-length": "a prefix to delegate is shorter than 128 bits",
+    "ia-repeated": "the same identity association came before; what both ask for is put together",
+    "too-many-ias": f"a message may ask for {IAS_MAX} identity associations; the others are refused",
+    "too-many-leases": f"a message may name {ASKED_MAX} leases",
 }
 
 
@@ -60,8 +81,9 @@ def explain_packet(
     """Say how a datagram would be answered if it came in now, step by step. Nothing is changed or sent."""
     data = datagram.data
     try:
-        relays, start, end = unwrap(data)
-        message = read_client_message(data, start, end)
+        ignored: list[Ignored] = []
+        relays, start, end = unwrap(data, ignored)
+        message = read_client_message(data, start, end, ignored)
     except WireError as error:
         return {"holds": [], "links": [{"link": "none", "steps": [f"It is discarded: {error}."]}]}
     place = engine.places.locate(data, relays, datagram.interface)
@@ -99,12 +121,13 @@ def _steps(engine: Engine, client: Client, multicast: bool) -> Iterator[str]:
     if reason is None and not (client.relays or multicast):
         reason = "unicast"
     if reason is not None:
-        yield f"It is discarded: {WHY_DISCARDED[reason]} (RFC 9915 section 16)."
+        yield f"It is discarded: {WHY_DISCARDED.get(reason, reason)} (RFC 9915 section 16)."
         return
     name = MessageType(message.type).name.replace("_", "-")
     article = "an" if name.startswith("I") else "a"
     whose = show_octets(client.duid) if client.duid else "a client that does not say who it is"
     yield f"It is {article} {name} of {whose}."
+    yield from _left_out(message)
     yield from _who(engine, client)
     if client.rules.serve is not Serve.ALL and not is_served(client.rules.serve, message):
         yield "It gets no answer here."
@@ -128,6 +151,13 @@ def _steps(engine: Engine, client: Client, multicast: bool) -> Iterator[str]:
         yield f"Its addresses {'do not fit' if is_off_link else 'fit'} the link; the answer is a REPLY that says so."
     else:
         yield "It gets no answer."
+
+
+def _left_out(message: ClientMessage) -> Iterator[str]:
+    """Say which parts of the message are ignored, and why."""
+    for part in dict.fromkeys(message.ignored):
+        option = f"Option {part.code}" if part.code else "What stands behind the last option"
+        yield f"{option} is ignored: {WHY_IGNORED.get(part.reason, part.reason)}."
 
 
 def _is_confirmed(ia: Ia) -> bool:

@@ -14,7 +14,7 @@ from tandem.server.client import Client
 from tandem.server.places import Home
 from tandem.wire.message import MessageType
 from tandem.wire.names import read_name
-from tandem.wire.octets import index_options, write_option
+from tandem.wire.octets import scan_options, write_option
 from tandem.wire.option import write_options
 from tandem.wire.options import (
     ClientFqdn,
@@ -23,7 +23,6 @@ from tandem.wire.options import (
     RelaySuppliedOptions,
 )
 from tandem.wire.reader import Reader, WireError
-from tandem.wire.received import Index
 
 COMBINATIONS_MAX: Final = 1024
 FQDN_SERVER: Final = 0x01  # RFC 4704 4.1, the S bit
@@ -84,7 +83,7 @@ class Policy:
         for relay in reversed(client.relays) if wanted else ():
             for code, start, end in relay.options:
                 if code == RelaySuppliedOptions.code:
-                    for inner, body, body_end in _index_if_whole(data, start, end):
+                    for inner, body, body_end in scan_options(data, start, end)[0]:
                         if inner in wanted:
                             found.setdefault(inner, data[body - 4 : body_end])
         if not found:
@@ -118,14 +117,6 @@ def _first_subnet(client: Client) -> SubnetSettings | None:
     if client.place is None:
         return None
     return next((each for each in client.place.subnets if Home(each, None).admits(client.classes)), None)
-
-
-def _index_if_whole(data: bytes, start: int, end: int) -> Index:
-    """Index what a relay supplies; nothing, if it is cut off."""
-    try:
-        return index_options(data, start, end)
-    except WireError:
-        return []
 
 
 @lru_cache(maxsize=COMBINATIONS_MAX)
@@ -187,7 +178,7 @@ def merge_details(new: bytes, before: bytes) -> bytes:
         return new or before
     kept = (
         before[start - 4 : end]
-        for code, start, end in _index_if_whole(before, 0, len(before))
+        for code, start, end in scan_options(before, 0, len(before))[0]
         if code != ClientFqdn.code
     )
     return new + b"".join(kept)

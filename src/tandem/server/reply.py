@@ -21,7 +21,7 @@ from tandem.wire.options import (
     Status,
     StatusCode,
 )
-from tandem.wire.received import Relay, body_of
+from tandem.wire.received import Ia, Relay, body_of
 
 ECHO_REQUEST: Final = 43  # RFC 4994: options that the relay wants back
 IA: Final = Struct("!HHIII")
@@ -65,6 +65,12 @@ def write_ia(client: Client, decision: Decision, t1: int, t2: int) -> bytes:
     if not lives:
         t1 = t2 = 0
     return IA.pack(code, 12 + len(body), decision.ia.iaid, t1, t2) + body
+
+
+def write_ia_status(ia: Ia, status: StatusCode) -> bytes:
+    """Encode an identity association that gets a bare status, without a text: there may be many of them."""
+    body = write_option(Status.code, Status(status, "").body())
+    return IA.pack(ia.code, 12 + len(body), ia.iaid, 0, 0) + body
 
 
 def _write_address(key: int, lifetimes: Lifetimes) -> bytes:

@@ -14,7 +14,7 @@ from tandem.wire.options import RelayMessage
 from tandem.wire.reader import Reader, WireError
 from tandem.wire.text import show_address
 
-HOP_COUNT_LIMIT = 8  # RFC 9915 7.6
+HOP_COUNT_LIMIT = 8  # RFC 9915 7.6; the first hop-count is 0, so that there are up to nine relays
 RELAY_HEADER = Struct("!BB16s16s")  # RFC 9915 section 9
 
 
@@ -83,8 +83,8 @@ def _read_message(data: bytes, hops: int) -> Message | Relayed:
     if type_ not in RELAYED:
         reader.take(1)
         return Message(type_, reader.uint(3), read_options(reader))
-    if hops == HOP_COUNT_LIMIT:
-        raise WireError(f"more than {HOP_COUNT_LIMIT} relays")
+    if hops > HOP_COUNT_LIMIT:
+        raise WireError(f"more than {HOP_COUNT_LIMIT + 1} relays")
     _, hop_count, link_address, peer_address = RELAY_HEADER.unpack(reader.take(RELAY_HEADER.size))
     options = read_options(reader)
     inside = [each.message for each in options if isinstance(each, RelayMessage)]

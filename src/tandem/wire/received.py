@@ -2,6 +2,9 @@
 
 `unwrap` walks through what relays put around a client's message; `read_client_message` indexes that message.
 Everything else stays octets until somebody asks for it with `body`.
+
+A part that breaks its format costs that part and not the message: it is left out and listed in `ignored`, and what
+is left is answered. Only what names no message at all is a WireError.
 """
 
 from __future__ import annotations
@@ -10,14 +13,18 @@ from typing import Final, NamedTuple
 
 from tandem.wire import codes
 from tandem.wire.message import HOP_COUNT_LIMIT, RELAY_HEADER, RELAYED, MessageType
-from tandem.wire.octets import index_options
+from tandem.wire.octets import scan_options
 from tandem.wire.options import IaAddress, IaNa, IaPrefix
 from tandem.wire.reader import WireError
 
 IAS_MAX: Final = 32
-"""Identity associations in one message; a client may hold no more leases than that."""
+"""Identity associations of one message that are decided on; those beyond are answered with a status."""
+EXCESS_IAS_MAX: Final = 1024
+"""Identity associations beyond IAS_MAX that are answered at all."""
 ASKED_MAX: Final = 64
-"""Leases that a client may name in one message."""
+"""Leases named in one message that are looked at."""
+RELAYS_MAX: Final = HOP_COUNT_LIMIT + 1
+"""Relay headers around a message: a relay agent forwards one whose hop-count is below the limit (RFC 9915 19.1.2)."""
 REQUESTED_OCTETS_MAX: Final = 512
 """Of an option request that is longer, the rest is not looked at: 256 options are enough for anybody."""
 DUID_OCTETS_MAX: Final = 130
@@ -30,6 +37,14 @@ IA_ADDRESS: Final = IaAddress.fixed
 IA_PREFIX: Final = IaPrefix.fixed
 
 Index = list[tuple[int, int, int]]
+
+
+class Ignored(NamedTuple):
+    """A part of a message that breaks its format and is left out. `reason` is a stable name for counters and logs."""
+
+    reason: str
+    code: int
+    """The option's code; 0 if not even that is there."""
 
 
 class Ia:
@@ -58,14 +73,17 @@ class Relay(NamedTuple):
 class ClientMessage:
     """A client's message. `client_id`, `server_id` and `requested` are bodies of options, empty if missing.
 
-    `client_id_option` is the client's identifier with its header, as it goes into each answer.
+    `client_id_option` is the client's identifier with its header, as it goes into each answer. `excess_ias` are
+    identity associations beyond IAS_MAX. `ignored` lists the parts that are left out, in the relays' headers too.
     """
 
     __slots__ = (
         "client_id",
         "client_id_option",
         "data",
+        "excess_ias",
         "ias",
+        "ignored",
         "options",
         "requested",
         "server_id",
@@ -73,7 +91,9 @@ class ClientMessage:
         "type",
     )
 
-    def __init__(self, data: bytes, type_: int, transaction_id: bytes, options: Index) -> None:
+    def __init__(
+        self, data: bytes, type_: int, transaction_id: bytes, options: Index, ignored: list[Ignored] | None = None
+    ) -> None:
         self.data = data
         self.type = type_
         self.transaction_id = transaction_id
@@ -83,6 +103,8 @@ class ClientMessage:
         self.server_id = b""
         self.requested = b""
         self.ias: list[Ia] = []
+        self.excess_ias: list[Ia] = []
+        self.ignored = [] if ignored is None else ignored
 
     def body(self, code: int) -> bytes | None:
         """Give the body of the first option with that code, or None."""
@@ -97,22 +119,23 @@ def body_of(data: bytes, options: Index, code: int) -> bytes | None:
     return None
 
 
-def unwrap(data: bytes) -> tuple[list[Relay], int, int]:
+def unwrap(data: bytes, ignored: list[Ignored] | None = None) -> tuple[list[Relay], int, int]:
     """Give the relays around a client's message, outermost first, and where that message starts and ends.
 
-    Raises WireError if a header is cut off, a relay carries no message, or there are more than
-    HOP_COUNT_LIMIT relays (RFC 9915 7.6 and section 9).
+    Raises WireError if a header is cut off, a relay carries no message, or there are more than RELAYS_MAX relays.
     """
     relays: list[Relay] = []
     start, end = 0, len(data)
     while end > start and data[start] == MessageType.RELAY_FORW:
-        if len(relays) == HOP_COUNT_LIMIT:
-            raise WireError(f"more than {HOP_COUNT_LIMIT} relays")
+        if len(relays) == RELAYS_MAX:
+            raise WireError(f"more than {RELAYS_MAX} relays")
         options_start = start + RELAY_HEADER.size
         if options_start > end:
             raise WireError("a relay's header is cut off")
         _, hop_count, link_address, peer_address = RELAY_HEADER.unpack_from(data, start)
-        options = index_options(data, options_start, end)
+        options, stopped = scan_options(data, options_start, end)
+        if stopped < end and ignored is not None:
+            ignored.append(_cut_off(data, stopped, end))
         relays.append(Relay(hop_count, link_address, peer_address, options))
         for code, body, body_end in options:
             if code == codes.RELAY_MESSAGE:
@@ -123,74 +146,119 @@ def unwrap(data: bytes) -> tuple[list[Relay], int, int]:
     return relays, start, end
 
 
-def read_client_message(data: bytes, start: int, end: int) -> ClientMessage:
-    """Index the client's message in data[start:end]. WireError if what every answer needs is malformed.
+def read_client_message(data: bytes, start: int, end: int, ignored: list[Ignored] | None = None) -> ClientMessage:
+    """Index the client's message in data[start:end]; `ignored` is what was left out of the headers around it.
 
-    A message of relays or servers is no client's; it is not looked into, and has no options here.
+    A message of relays or servers is no client's; it is not looked into, and has no options here. Raises WireError
+    if the message is shorter than its header.
     """
     if end - start < CLIENT_HEADER_OCTETS:
         raise WireError("a message is shorter than its header")
     if data[start] in RELAYED:
-        return ClientMessage(data, data[start], b"", [])
-    options = index_options(data, start + CLIENT_HEADER_OCTETS, end)
-    message = ClientMessage(data, data[start], data[start + 1 : start + CLIENT_HEADER_OCTETS], options)
+        return ClientMessage(data, data[start], b"", [], ignored)
+    options, stopped = scan_options(data, start + CLIENT_HEADER_OCTETS, end)
+    transaction_id = data[start + 1 : start + CLIENT_HEADER_OCTETS]
+    message = ClientMessage(data, data[start], transaction_id, options, ignored)
+    if stopped < end:
+        message.ignored.append(_cut_off(data, stopped, end))
     for code, body, body_end in options:
         if code == codes.CLIENT_ID:
-            message.client_id = _read_duid(message.client_id, data[body:body_end])
-            message.client_id_option = data[body - 4 : body_end]
+            if _is_duid(message, message.client_id, code, body_end - body):
+                message.client_id = data[body:body_end]
+                message.client_id_option = data[body - 4 : body_end]
         elif code == codes.SERVER_ID:
-            message.server_id = _read_duid(message.server_id, data[body:body_end])
+            if _is_new(message, message.server_id, code):
+                message.server_id = data[body:body_end]  # of whatever length: one that is not ours
         elif code == codes.IA_NA or code == codes.IA_PD:
-            message.ias.append(_read_ia(data, code, body, body_end))
-        elif code == codes.OPTION_REQUEST:
+            _add_ia(message, code, body, body_end)
+        elif code == codes.OPTION_REQUEST and _is_new(message, message.requested, code):
             message.requested = data[body : min(body_end, body + REQUESTED_OCTETS_MAX)]
-    _check_ias(message.ias)
+    if len(message.ias) > 1:
+        _merge_ias(message)
     return message
 
 
-def _check_ias(ias: list[Ia]) -> None:
-    if len(ias) > IAS_MAX:
-        raise WireError(f"more than {IAS_MAX} identity associations")
-    if len(ias) > 1 and len({(ia.code, ia.iaid) for ia in ias}) < len(ias):
-        raise WireError("an identity association stands in the message twice")
-    if sum(len(ia.asked) for ia in ias) > ASKED_MAX:
-        raise WireError(f"more than {ASKED_MAX} leases in one message")
+def _cut_off(data: bytes, at: int, end: int) -> Ignored:
+    """Describe what stands behind the last whole option: one that is cut off, or less than an option's header."""
+    return Ignored("option-cut-off", data[at] << 8 | data[at + 1] if at + 4 <= end else 0)
 
 
-def _read_duid(seen: bytes, duid: bytes) -> bytes:
+def _is_new(message: ClientMessage, seen: bytes, code: int) -> bool:
+    """True unless the option was seen in the message: of one that may stand there once, the first counts."""
     if seen:
-        raise WireError("an identifier stands in the message twice")
-    if not 2 < len(duid) <= DUID_OCTETS_MAX:
-        raise WireError(f"a DUID of {len(duid)} octets")
-    return duid
+        message.ignored.append(Ignored("option-repeated", code))
+    return not seen
 
 
-def _read_ia(data: bytes, code: int, start: int, end: int) -> Ia:
-    at = start + IA_HEADER.size
+def _is_duid(message: ClientMessage, seen: bytes, code: int, octets: int) -> bool:
+    if not 2 < octets <= DUID_OCTETS_MAX:
+        message.ignored.append(Ignored("duid-length", code))
+        return False
+    return _is_new(message, seen, code)
+
+
+def _add_ia(message: ClientMessage, code: int, start: int, end: int) -> None:
+    data, at = message.data, start + IA_HEADER.size
     if at > end:
-        raise WireError("an identity association is cut off")
+        message.ignored.append(Ignored("option-too-short", code))
+        return
     iaid, _, _ = IA_HEADER.unpack_from(data, start)
     if at == end:
-        return Ia(code, iaid, ())
+        message.ias.append(Ia(code, iaid, ()))
+        return
+    wanted = codes.IA_ADDRESS if code == codes.IA_NA else codes.IA_PREFIX
+    options, stopped = scan_options(data, at, end)
+    if stopped < end:
+        message.ignored.append(_cut_off(data, stopped, end))
     asked: list[int] = []
-    for found, body, to in index_options(data, at, end):
-        if found == codes.IA_ADDRESS and code == codes.IA_NA:
-            asked.append(_read_ia_address(data, body, to))
-        elif found == codes.IA_PREFIX and code == codes.IA_PD:
-            asked.append(_read_ia_prefix(data, body, to))
-    return Ia(code, iaid, tuple(asked))
+    for found, body, to in options:
+        if found == wanted:
+            key = _key_of_address(data, body, to) if code == codes.IA_NA else _key_of_prefix(data, body, to)
+            if isinstance(key, int):
+                asked.append(key)
+            else:
+                message.ignored.append(Ignored(key, wanted))
+    if len(asked) > ASKED_MAX:
+        message.ignored.append(Ignored("too-many-leases", code))
+        del asked[ASKED_MAX:]
+    message.ias.append(Ia(code, iaid, tuple(asked)))
 
 
-def _read_ia_address(data: bytes, start: int, end: int) -> int:
+def _key_of_address(data: bytes, start: int, end: int) -> int | str:
+    """Return the key of the address in an IA Address option, or why there is none."""
     if start + IA_ADDRESS.size > end:
-        raise WireError("an IA Address option is cut off")
+        return "option-too-short"
     return int.from_bytes(data[start : start + 16], "big") << 8 | ADDRESS_LENGTH
 
 
-def _read_ia_prefix(data: bytes, start: int, end: int) -> int:
+def _key_of_prefix(data: bytes, start: int, end: int) -> int | str:
+    """Return the key of the prefix in an IA Prefix option, or why there is none.
+
+    Bits behind the prefix length name no other prefix, so they are cleared.
+    """
     if start + IA_PREFIX.size > end:
-        raise WireError("an IA Prefix option is cut off")
+        return "option-too-short"
     length = data[start + 8]
     if length >= ADDRESS_LENGTH:
-        raise WireError(f"a prefix to delegate of length {length}")
-    return int.from_bytes(data[start + 9 : start + 25], "big") << 8 | length
+        return "prefix-length"
+    host_bits = ADDRESS_LENGTH - length
+    return (int.from_bytes(data[start + 9 : start + 25], "big") >> host_bits << host_bits) << 8 | length
+
+
+def _merge_ias(message: ClientMessage) -> None:
+    """Join identity associations that stand in the message twice, and keep to what one message may ask for."""
+    found: dict[tuple[int, int], Ia] = {}
+    room = ASKED_MAX
+    for ia in message.ias:
+        if len(ia.asked) > room:
+            message.ignored.append(Ignored("too-many-leases", ia.code))
+            ia.asked = ia.asked[:room]
+        room -= len(ia.asked)
+        first = found.setdefault((ia.code, ia.iaid), ia)
+        if first is not ia:
+            message.ignored.append(Ignored("ia-repeated", ia.code))
+            first.asked = tuple(dict.fromkeys((*first.asked, *ia.asked)))
+    ias = list(found.values())
+    message.ias, message.excess_ias = ias[:IAS_MAX], ias[IAS_MAX : IAS_MAX + EXCESS_IAS_MAX]
+    if len(ias) > IAS_MAX:
+        message.ignored.append(Ignored("too-many-ias", ias[IAS_MAX].code))
