@@ -27,11 +27,11 @@ from tandem.effects.settings import Settings
 from tandem.failover.operator import CannotObey
 from tandem.failover.relationships import Relationships
 from tandem.lease.lease import FOREVER
-from tandem.lease.space import interval_of
 from tandem.lease.table import LeaseTable
 from tandem.server.engine import Engine
 from tandem.server.expiry import end_leases
 from tandem.server.operator import CommandError, Operator
+from tandem.server.places import Places
 
 UNLIMITED: Final = Rules()
 """What may be done where there is no partner."""
@@ -65,6 +65,8 @@ class Node:
         self._operator = Operator(self._engine)
         self._disk = Disk(True, "")
         self._clock_is_behind = False
+        self._interfaces: Mapping[int, tuple[str, tuple[int, ...]]] | None = None
+        """Those that everything is set up for; None if it is not."""
         self._longest_promise_s = 0
         self._use_pools(settings)
         self._relationships = Relationships(settings.relationships, table, facts or {}, self._lapse.moment(now, 0))
@@ -99,12 +101,16 @@ class Node:
                 self._obey(now, event, rules, effects)
             case Disk():
                 self._disk = event
+            case Interfaces() if event.by_index == self._interfaces:
+                pass  # one that is missing is looked for each second
             case Interfaces():
+                self._interfaces = event.by_index
                 self._engine.use_interfaces(event.by_index)
                 self._relationships.use_links(self._engine.settings.links, event.by_index)
             case Reload():
                 self._use_pools(event.settings)
-                self._engine.use(event.settings)
+                self._engine.use(event.settings, Places(event.settings.links))
+                self._interfaces = None  # whatever they are, they may be for other links now
                 self._relationships.use(event.settings.relationships, now, effects)
             case PartnerUp() | PartnerOctets() | PartnerGone() | ConnectionFailed() | Shutdown():
                 self._relationships.take(now, event, effects)
@@ -162,19 +168,7 @@ class Node:
         subnets = [subnet for link in settings.links for subnet in link.subnets]
         finite_s = [each.lifetimes.valid_s for each in subnets if each.lifetimes.valid_s != FOREVER]
         self._longest_promise_s = max(self._longest_promise_s, settings.decline_time_s, *finite_s, 0)
-        reserved = [
-            interval_of(key) for subnet in subnets for reservation in subnet.reservations for key in reservation.keys
-        ]
-        self._table.use_pools(
-            [
-                (
-                    pool.range,
-                    tuple(hole for hole in reserved if hole[0] <= pool.range.last and hole[1] >= pool.range.first),
-                )
-                for subnet in subnets
-                for pool in subnet.pools
-            ]
-        )
+        self._table.use_pools([(pool.range, pool.holes) for subnet in subnets for pool in subnet.pools])
         self._table.use_territories(
             (territory, each.name) for each in settings.relationships for territory in each.territories
         )

@@ -188,10 +188,8 @@ def _place(lease: IaAddress | IaPrefix, settings: Settings) -> str:
     packed = lease.prefix if isinstance(lease, IaPrefix) else lease.address
     key = key_of(int.from_bytes(packed, "big"), length)
     for link in settings.links:
-        for subnet in link.subnets:
-            for reservation in subnet.reservations:
-                if key in reservation.keys:
-                    return f"{IPv6Address(packed)}/{length}"
+        if key in link.reservations.leases():
+            return f"{IPv6Address(packed)}/{length}"
     for link in settings.links:
         for subnet in link.subnets:
             for pool in subnet.pools:
@@ -226,12 +224,11 @@ def conversation(site: Site, question: Question, settings: Settings) -> dict[str
 def duids(settings: Settings) -> Iterator[bytes]:
     """Give DUIDs of those who have reservations."""
     for link in settings.links:
-        for subnet in link.subnets:
-            for reservation in subnet.reservations:
-                if reservation.duid is not None:
-                    yield reservation.duid
-                elif reservation.link_layer is not None:
-                    yield b"\0\3\0\1" + reservation.link_layer
+        for reservation in link.reservations:
+            if reservation.duid is not None:
+                yield reservation.duid
+            elif reservation.link_layer is not None:
+                yield b"\0\3\0\1" + reservation.link_layer
 
 
 def questions(settings: Settings) -> Iterator[Question]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tandem.failover import balance
 from tandem.failover.balance import MOVES_PER_POOL, THRESHOLD_PERCENT, Move, moves
 from tandem.lease.lease import BindingStatus, Lease, key_of
-from tandem.lease.pool import Pool
+from tandem.lease.pool import Holes, Pool
 from tandem.lease.space import Range, Role, interval_of
 from tandem.lease.table import LeaseTable
 
@@ -24,7 +24,7 @@ NOW = 1_800_000_000
 
 def table_with(range_: Range, holes: tuple[tuple[int, int], ...] = ()) -> tuple[LeaseTable, Pool]:
     table = LeaseTable()
-    table.use_pools([(range_, holes)])
+    table.use_pools([(range_, Holes(holes))])
     (pool,) = table.pools()
     return table, pool
 

@@ -61,7 +61,7 @@ def test_what_is_read(tmp_path: Path) -> None:
     assert found.settings.options[65] == b"\0\x41\0\3abc"
     assert [pool.options for pool in subnet.pools] == [{}, {65: b"\0\x41\0\2\1\2"}, {}]
     assert subnet.pools[2].exclude == (0xFF << 64, 64)
-    (reservation,) = subnet.reservations
+    (reservation,) = link.reservations
     assert reservation.duid == b"\0\1\2\3"
     assert reservation.keys == (key_of(0x20010DB8000100000000000000000005), key_of(0x20010DB9FFFF << 80, 56))
     assert reservation.hostname == "printer.example.net."

@@ -30,7 +30,7 @@ class TableMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.table = LeaseTable()
-        self.table.use_pools([(POOL, ())])
+        self.table.use_pools([(POOL, Holes())])
         self.model: dict[int, Lease] = {}
         self.now = 0
 
@@ -71,7 +71,7 @@ class TableMachine(RuleBasedStateMachine):
     def reload(self) -> None:
         records = [Put(each.key, each.pack()) for each in self.model.values()]
         self.table = load_table(records)
-        self.table.use_pools([(POOL, ())])
+        self.table.use_pools([(POOL, Holes())])
 
     @invariant()
     def answers_agree(self) -> None:
@@ -153,7 +153,7 @@ def test_reserved_lease_takes_no_room_from_the_others(length: int) -> None:
 
 def test_table_counts_reserved_leases_as_the_pool_does() -> None:
     table = LeaseTable()
-    pools = [(Range(BASE + 1, BASE + 3, 128), ((BASE + 2, BASE + 2),))]
+    pools = [(Range(BASE + 1, BASE + 3, 128), Holes([(BASE + 2, BASE + 2)]))]
     table.put(lease(key_of(BASE + 2), DUIDS[0], BindingStatus.ACTIVE, 100))
     table.put(lease(key_of(BASE + 3), DUIDS[1], BindingStatus.ACTIVE, 100))
     table.use_pools(pools)
@@ -207,7 +207,7 @@ def test_lease_of_another_length_is_a_hole() -> None:
     table = LeaseTable()
     unit = 1 << 72
     table.put(lease(key_of(BASE, 48), DUIDS[0], BindingStatus.ACTIVE, 100))
-    table.use_pools([(Range(BASE, BASE + 512 * unit - 1, 56), ())])
+    table.use_pools([(Range(BASE, BASE + 512 * unit - 1, 56), Holes())])
     pool = table.pool_of(key_of(BASE, 56))
     assert pool is not None
     assert pool.size == 256
@@ -231,7 +231,7 @@ def test_reserved_interface_ids() -> None:
 def test_only_what_both_partners_know_to_be_free_is_forgotten() -> None:
     """Beyond ENDED_MAX the longest ended goes first, but nothing that the partner is yet to hear of."""
     table = LeaseTable()
-    table.use_pools([(Range(BASE, BASE + (1 << 20) - 1, 128), ())])
+    table.use_pools([(Range(BASE, BASE + (1 << 20) - 1, 128), Holes())])
     table.use_territories([((BASE, BASE + (1 << 20) - 1), "campus")])
     owed = [key_of(BASE + number) for number in range(ENDED_MAX)]
     agreed = [key_of(BASE + ENDED_MAX + number) for number in range(3)]

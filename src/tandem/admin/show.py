@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -145,11 +146,12 @@ def print_settings(settings: Settings) -> None:
     console.print(f"Server {settings.server} serves {', '.join(settings.interfaces) or 'no interface, only relays'}.")
     for link in settings.links:
         console.print(f"Link {link.name}:")
-        for subnet in link.subnets:
+        reserved = Counter(link.reservations.row(number).subnet_on_link for number in range(len(link.reservations)))
+        for number, subnet in enumerate(link.subnets):
             lifetimes = subnet.lifetimes
             console.print(
                 f"  {subnet.name}: preferred {_duration(lifetimes.preferred_s)}, valid {_duration(lifetimes.valid_s)}, "
-                f"{len(subnet.options)} options of its own, {len(subnet.reservations)} reservations"
+                f"{len(subnet.options)} options of its own, {reserved[number]} reservations"
                 f"{_only_for(subnet.classes)}",
                 markup=False,
             )

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from ipaddress import IPv6Address, IPv6Network
+from collections.abc import Callable, Iterable, Iterator
+from operator import itemgetter
 
-from tandem.config.model import Failover, File, Lifetimes, Reservation, Subnet
+from tandem.config.model import Failover, File, Lifetimes, ReservationRow, Subnet
 from tandem.config.options import NAMES, NOT_TO_BE_CONFIGURED, Options
 from tandem.config.problems import Location, Problem, show_location
 from tandem.config.table import kebab
 from tandem.lease.lease import FOREVER
 from tandem.lease.pool import is_reserved_interface_id
+from tandem.lease.space import Interval, interval_of
 from tandem.wire.octets import write_option
+from tandem.wire.received import ADDRESS_LENGTH
+from tandem.wire.text import show_address, show_octets, show_prefix
 
 FAILOVER_VALID_MIN_S = 30
-ANYCAST_LENGTH_MAX = 126
-"""In longer subnets the first address is no subnet-router anycast address (RFC 6164 section 3)."""
+ANYCAST_SIZE_MIN = 4
+"""In smaller subnets the first address is no subnet-router anycast address (RFC 6164 section 3)."""
 DEFAULT_PREFERRED_S = 2700
 DEFAULT_VALID_S = 3600
 LIFETIME_MAX_S = 10 * 365 * 86400
@@ -31,12 +34,14 @@ def contradictions(file: File) -> Iterator[Problem]:
     yield from _ways_to_links(file)
     yield from _lifetimes(file)
     yield from _overlaps(
-        [(("subnet", n, "prefix"), (each.prefix[0], each.prefix[-1])) for n, each in enumerate(file.subnet)]
+        ((int(each.prefix[0]), int(each.prefix[-1]), number, 0) for number, each in enumerate(file.subnet)),
+        lambda number, _: ("subnet", number, "prefix"),
     )
-    yield from _overlaps(list(_pool_spaces(file)))
+    yield from _overlaps(_pool_spaces(file), _pool_location)
     for number, subnet in enumerate(file.subnet):
         yield from _inside(("subnet", number), subnet)
-    yield from _reserved_twice(file)
+    yield from _overlaps(_reserved_spaces(file), _reservation_location)
+    yield from _clients_twice(file)
 
 
 def nobodys(file: File) -> Iterator[Problem]:
@@ -72,9 +77,13 @@ def _references(file: File) -> Iterator[Problem]:
             yield Problem((*at, "server"), "a subnet has either server or failover")
         if subnet.interface is not None and subnet.interface not in known:
             yield Problem((*at, "interface"), f"no server lists {subnet.interface!r} in its interfaces")
+    identifiers: dict[bytes, str] = {}
     for name, server in file.server.items():
         if not server.interfaces and not server.listen:
             yield Problem(("server", name), "name the interfaces to serve, or addresses to listen on")
+        if server.duid is not None and identifiers.setdefault(server.duid, name) != name:
+            text = f"server {identifiers[server.duid]} has the DUID {show_octets(server.duid)}, too; each needs its own"
+            yield Problem(("server", name, "duid"), text)
 
 
 def _classes(file: File) -> Iterator[Problem]:
@@ -94,10 +103,10 @@ def _classes(file: File) -> Iterator[Problem]:
         before.add(name)
     for number, subnet in enumerate(file.subnet):
         where: Location = ("subnet", number)
-        users = [(where, subnet.classes)]
+        users: list[tuple[Location, Iterable[str]]] = [(where, subnet.classes)]
         users += [((*where, "pools", item), each.classes) for item, each in enumerate(subnet.pools)]
         users += [((*where, "pd-pools", item), each.classes) for item, each in enumerate(subnet.pd_pools)]
-        users += [((*where, "reservation", item), each.classes) for item, each in enumerate(subnet.reservation)]
+        users += [(_reservation_location(number, item), row.classes) for item, row in _rows(subnet) if row.classes]
         for place, names in users:
             yield from (
                 Problem((*place, "classes"), f"there is no [class.{name}]") for name in names if name not in before
@@ -143,8 +152,9 @@ def option_scopes(file: File) -> Iterator[tuple[Location, Options]]:
             yield (*at, "pools", item, "options"), pool.options
         for item, pd_pool in enumerate(subnet.pd_pools):
             yield (*at, "pd-pools", item, "options"), pd_pool.options
-        for item, reservation in enumerate(subnet.reservation):
-            yield (*at, "reservation", item, "options"), reservation.options
+        for item, row in _rows(subnet):
+            if row.options is not None:
+                yield (*at, "reservation", item, "options"), row.options
 
 
 def _failover(name: str, failover: Failover, file: File) -> Iterator[Problem]:
@@ -222,24 +232,38 @@ def _lifetimes(file: File) -> Iterator[Problem]:
             yield Problem(at, f"the rebind-timer, {rebind_s} s, comes after the end of the lease, {valid_s} s")
 
 
-Space = tuple[IPv6Address, IPv6Address]
+Space = tuple[int, int, int, int]
+"""Its first and last address, and what it is of: the number of its subnet, and another one in that."""
 
 
-def _pool_spaces(file: File) -> Iterator[tuple[Location, Space]]:
+def _rows(subnet: Subnet) -> Iterator[tuple[int, ReservationRow]]:
+    """Give the reservations of a subnet that could be read, with their numbers."""
+    return ((item, row) for item, row in enumerate(subnet.reservation) if row is not None)
+
+
+def _reservation_location(subnet: int, item: int) -> Location:
+    return ("subnet", subnet, "reservation", item)
+
+
+def _pool_spaces(file: File) -> Iterator[Space]:
+    """Give the space of each pool; those of prefixes have negative numbers in their subnet."""
     for number, subnet in enumerate(file.subnet):
         for item, pool in enumerate(subnet.pools):
-            yield ("subnet", number, "pools", item), pool.range
+            yield int(pool.range[0]), int(pool.range[1]), number, item
         for item, pd_pool in enumerate(subnet.pd_pools):
-            yield ("subnet", number, "pd-pools", item), (pd_pool.prefix[0], pd_pool.prefix[-1])
+            yield int(pd_pool.prefix[0]), int(pd_pool.prefix[-1]), number, ~item
 
 
-def _overlaps(spaces: list[tuple[Location, Space]]) -> Iterator[Problem]:
-    spaces = sorted(spaces, key=lambda each: each[1][0])
-    widest: tuple[Location, Space] | None = None
-    for each in spaces:
-        if widest is not None and each[1][0] <= widest[1][1]:
-            yield Problem(each[0], f"it overlaps {show_location(widest[0])}")
-        if widest is None or each[1][1] > widest[1][1]:
+def _pool_location(subnet: int, item: int) -> Location:
+    return ("subnet", subnet, "pools", item) if item >= 0 else ("subnet", subnet, "pd-pools", ~item)
+
+
+def _overlaps(spaces: Iterable[Space], locate: Callable[[int, int], Location]) -> Iterator[Problem]:
+    widest: Space | None = None
+    for each in sorted(spaces, key=itemgetter(0)):
+        if widest is not None and each[0] <= widest[1]:
+            yield Problem(locate(*each[2:]), f"it overlaps {show_location(locate(*widest[2:]))}")
+        if widest is None or each[1] > widest[1]:
             widest = each
 
 
@@ -249,44 +273,49 @@ def _inside(at: Location, subnet: Subnet) -> Iterator[Problem]:
         if pool.range[0] not in subnet.prefix or pool.range[1] not in subnet.prefix:
             first, last = pool.range
             yield Problem((*at, "pools", item), f"{first}-{last} is not inside {subnet.prefix}")
-    for item, reservation in enumerate(subnet.reservation):
-        for address in reservation.address:
-            fault = _fault_of_address(address, subnet.prefix)
+    space = int(subnet.prefix[0]), int(subnet.prefix[-1])
+    for item, row in _rows(subnet):
+        for address in row.addresses:
+            fault = _fault_of_address(address, space)
             if fault:
-                yield Problem((*at, "reservation", item, "address"), f"{address} {fault}")
-        exclude = reservation.exclude
-        for prefix in reservation.prefix:
-            if exclude is not None and exclude.prefixlen <= prefix.prefixlen:
-                yield Problem((*at, "reservation", item, "exclude"), f"it does not fit into {prefix}")
+                shown = show_address(address.to_bytes(16, "big"))
+                yield Problem((*at, "reservation", item, "address"), f"{shown} {fault}")
+        exclude = row.exclude
+        for key in row.prefixes if exclude is not None else ():
+            if exclude is not None and exclude.prefixlen <= key & 0xFF:
+                shown = show_prefix((key >> 8).to_bytes(16, "big"), key & 0xFF)
+                yield Problem((*at, "reservation", item, "exclude"), f"it does not fit into {shown}")
 
 
-def _fault_of_address(address: IPv6Address, prefix: IPv6Network) -> str:
+def _fault_of_address(address: int, space: Interval) -> str:
     """Say why no client in the subnet can have the address; nothing if one can."""
-    if address not in prefix:
-        return f"is not inside {prefix}"
-    if address == prefix[0] and prefix.prefixlen <= ANYCAST_LENGTH_MAX:
+    first, last = space
+    if not first <= address <= last:
+        return f"is not inside {show_prefix(first.to_bytes(16, 'big'), ADDRESS_LENGTH - (last ^ first).bit_length())}"
+    if address == first and last - first >= ANYCAST_SIZE_MIN - 1:
         return "is the subnet-router anycast address; reserve another one"
-    if is_reserved_interface_id(int(address)):
+    if is_reserved_interface_id(address):
         return "has a reserved interface identifier (RFC 5453); reserve another address"
     return ""
 
 
-def _reserved_twice(file: File) -> Iterator[Problem]:
-    spaces: list[tuple[Location, Space]] = []
-    clients: dict[tuple[int | str, bytes], Location] = {}
+def _reserved_spaces(file: File) -> Iterator[Space]:
     for number, subnet in enumerate(file.subnet):
-        link = subnet.shared_network or subnet.interface or number
-        for item, reservation in enumerate(subnet.reservation):
-            at: Location = ("subnet", number, "reservation", item)
-            spaces += [(at, space) for space in reserved_spaces(reservation)]
-            client = (link, reservation.duid or reservation.link_layer or b"")
-            if client in clients:
-                yield Problem(at, f"{show_location(clients[client])} is for the same client; put them together")
-            clients.setdefault(client, at)
-    yield from _overlaps(spaces)
+        for item, row in _rows(subnet):
+            yield from ((address, address, number, item) for address in row.addresses)
+            yield from ((*interval_of(key), number, item) for key in row.prefixes)
 
 
-def reserved_spaces(reservation: Reservation) -> list[Space]:
-    """Give all that a reservation reserves, as first and last address."""
-    networks = [*(IPv6Network(address) for address in reservation.address), *reservation.prefix]
-    return [(network[0], network[-1]) for network in networks]
+def _clients_twice(file: File) -> Iterator[Problem]:
+    """Each client has one reservation on a link."""
+    by_link: dict[str | int, list[int]] = {}
+    for number, subnet in enumerate(file.subnet):
+        by_link.setdefault(subnet.shared_network or subnet.interface or number, []).append(number)
+    for numbers in by_link.values():
+        clients: dict[bytes, tuple[int, int]] = {}
+        for number in numbers:
+            for item, row in _rows(file.subnet[number]):
+                first = clients.setdefault(row.duid or row.link_layer or b"", (number, item))
+                if first != (number, item):
+                    text = f"{show_location(_reservation_location(*first))} is for the same client; put them together"
+                    yield Problem(_reservation_location(number, item), text)

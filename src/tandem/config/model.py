@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Annotated, Any
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import Field, GetJsonSchemaHandler, field_validator, model_validator
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, field_validator, model_validator
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic_core import CoreSchema, core_schema
 
 from tandem.config.classes import ClientClass
 from tandem.config.definitions import OptionDefinition
@@ -25,6 +26,7 @@ from tandem.config.values import (
     Prefix,
     read_address,
 )
+from tandem.lease.lease import key_of
 
 DAY_S = 86400
 SERVER_PORT = 547
@@ -146,6 +148,51 @@ class Reservation(Table):
             raise ValueError("give either duid or link-layer")
         return self
 
+    def row(self) -> ReservationRow:
+        """Give the same as a tuple."""
+        return ReservationRow(
+            duid=self.duid,
+            link_layer=self.link_layer,
+            addresses=tuple(map(int, self.address)),
+            prefixes=tuple(key_of(int(prefix[0]), prefix.prefixlen) for prefix in self.prefix),
+            hostname=self.hostname,
+            exclude=self.exclude,
+            classes=tuple(self.classes),
+            options=self.options if "options" in self.model_fields_set else None,
+        )
+
+
+class ReservationRow(NamedTuple):
+    """A reservation that was read. A file may have a million of them, and most have an address only."""
+
+    duid: bytes | None
+    link_layer: bytes | None
+    addresses: tuple[int, ...]
+    prefixes: tuple[int, ...]
+    """As keys of leases."""
+    hostname: str | None = None
+    exclude: IPv6Network | None = None
+    classes: tuple[str, ...] = ()
+    options: Options | None = None
+
+    @property
+    def keys(self) -> tuple[int, ...]:
+        """The keys of the leases that are reserved."""
+        return (*map(key_of, self.addresses), *self.prefixes)
+
+
+class Reservations(list[ReservationRow | None]):
+    """The reservations of a subnet; None stands for one that cannot be read."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Take reservations that were read before, or read them as the tables that they are."""
+        return core_schema.no_info_wrap_validator_function(cls._take, handler.generate_schema(list[Reservation]))
+
+    @classmethod
+    def _take(cls, value: object, read: Callable[[object], list[Reservation]]) -> Reservations:
+        return value if isinstance(value, cls) else cls(each.row() for each in read(value))
+
 
 class Subnet(Table):
     """A subnet: who is on it, and what there is for them."""
@@ -163,7 +210,7 @@ class Subnet(Table):
     options: Options = Options()
     pools: list[Pool] = []
     pd_pools: list[PdPool] = []
-    reservation: list[Reservation] = []
+    reservation: Reservations = Reservations()
 
 
 class Log(Table):

@@ -22,7 +22,7 @@ from pydantic_core import CoreSchema
 from tandem.config.definitions import OptionDefinition
 from tandem.config.table import Table, kebab
 from tandem.config.values import Address, Domain, Duration, Hex, read_address, read_domain
-from tandem.effects.settings import OptionSet
+from tandem.effects.reservations import OptionSet
 from tandem.wire.octets import write_option
 from tandem.wire.option import write_options
 from tandem.wire.options import (

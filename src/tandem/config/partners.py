@@ -10,7 +10,7 @@ from typing import Any
 
 from tandem.config import model
 from tandem.config.options import Options
-from tandem.effects.settings import Link, Relationship, Settings, SubnetSettings
+from tandem.effects.settings import Link, Relationship, Settings
 from tandem.lease.pool import Holes
 from tandem.lease.space import Interval, Role, interval_of
 
@@ -89,7 +89,7 @@ def relationships(file: model.File, server: str, links: Iterable[Link]) -> Itera
     """Give the relationships of a server."""
     links = tuple(links)
     for name, failover, role, partner in _ends(file, server):
-        subnets = [subnet for link in links if link.relationship == name for subnet in link.subnets]
+        mine = [link for link in links if link.relationship == name]
         yield Relationship(
             name=name,
             role=role,
@@ -101,19 +101,19 @@ def relationships(file: model.File, server: str, links: Iterable[Link]) -> Itera
             start_alone=failover.start_alone,
             secondary_share_percent=failover.secondary_share,
             fixed_pd_length=True,  # a pool of the file has one delegated-length
-            territories=tuple(territories(subnets)),
-            pools=tuple(pool.range for subnet in subnets for pool in subnet.pools),
+            territories=tuple(territories(mine)),
+            pools=tuple(pool.range for link in mine for subnet in link.subnets for pool in subnet.pools),
             summary=_summary(file, name, failover),
         )
 
 
-def territories(subnets: Iterable[SubnetSettings]) -> Iterator[Interval]:
-    """Give all space that the subnets give leases from, lowest first, overlaps put together."""
+def territories(links: Iterable[Link]) -> Iterator[Interval]:
+    """Give all space that the links give leases from, lowest first, overlaps put together."""
     spaces: list[Interval] = []
-    for subnet in subnets:
-        spaces.append((subnet.first, subnet.last))
-        spaces += [(pool.range.first, pool.range.last) for pool in subnet.pools]
-        spaces += [interval_of(key) for reservation in subnet.reservations for key in reservation.keys]
+    for link in links:
+        spaces += [(subnet.first, subnet.last) for subnet in link.subnets]
+        spaces += [(pool.range.first, pool.range.last) for subnet in link.subnets for pool in subnet.pools]
+        spaces += [interval_of(key) for key in link.reservations.leases()]
     return Holes(spaces).intervals()
 
 
@@ -134,7 +134,7 @@ def _summary(file: model.File, name: str, failover: model.Failover) -> dict[str,
     }
     for subnet in file.subnet:
         if subnet.failover == name:
-            whole = subnet.model_dump(mode="json", exclude={"interface", "options"})
+            whole = subnet.model_dump(mode="json", exclude={"interface", "options", "reservation"})
             where = f"subnet {subnet.prefix}"
             for part in (
                 "classes",
@@ -144,16 +144,24 @@ def _summary(file: model.File, name: str, failover: model.Failover) -> dict[str,
                 "pd_pools",
                 "lifetimes",
                 "rapid_commit",
-                "reservation",
                 "shared_network",
             ):
                 found[f"{where} {part.replace('_', '-')}"] = whole[part]
+            found[f"{where} reservation"] = [_shown(row, file) for row in subnet.reservation if row is not None]
             found[f"{where} options"] = _hexed(subnet.options, file)
     return {path: sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16] for path, value in found.items()}
 
 
 def _hexed(options: Options, file: model.File) -> dict[int, str]:
     return {code: value.hex() for code, value in options.encode(file.option_definition).items()}
+
+
+def _shown(row: model.ReservationRow, file: model.File) -> list[Any]:
+    """Give a reservation as JSON has it."""
+    identifiers = [None if each is None else each.hex() for each in (row.duid, row.link_layer)]
+    exclude = None if row.exclude is None else str(row.exclude)
+    options = {} if row.options is None else _hexed(row.options, file)
+    return [*identifiers, row.keys, row.hostname, exclude, row.classes, options]
 
 
 def what_moved(before: Settings, after: Settings) -> list[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from pydantic import ValidationError
+
 Location = tuple[str | int, ...]
 """A key's place in the file: names of tables and keys, numbers of array items, from 0."""
 
@@ -32,3 +34,17 @@ def show_location(location: Location) -> str:
         else:
             shown += f".{part}" if shown else part
     return shown or "the file"
+
+
+def problems_of(error: ValidationError, around: Location = ()) -> list[Problem]:
+    """Give all that pydantic found wrong with a table that stands at `around`."""
+    return [Problem((*around, *each["loc"]), _sentence(each["type"], each["msg"])) for each in error.errors()]
+
+
+def _sentence(kind: str, message: str) -> str:
+    if kind == "extra_forbidden":
+        return "there is no such key"
+    if kind == "missing":
+        return "this key is missing"
+    message = message.removeprefix("Value error, ")
+    return message[:1].lower() + message[1:]

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from tandem.effects.conditions import Condition
+from tandem.effects.lines import NO_LINES, LineIndex
+from tandem.effects.reservations import NO_RESERVATIONS, OptionSet, Reservations
+from tandem.lease.pool import Holes
 from tandem.lease.promise import Lifetimes
 from tandem.lease.space import Interval, Range, Role
 from tandem.wire.received import ADDRESS_LENGTH
 
-OptionSet = Mapping[int, bytes]
-"""Encoded options by code."""
+NO_HOLES: Final = Holes()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,26 +45,13 @@ class PoolSettings:
     options: OptionSet
     exclude: tuple[int, int] | None = None
     classes: frozenset[str] = frozenset()
+    holes: Holes = NO_HOLES
+    """What of it is reserved."""
 
     @property
     def is_of_prefixes(self) -> bool:
         """Whether prefixes are delegated from it, and not addresses given."""
         return self.range.length != ADDRESS_LENGTH
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Reservation:
-    """Leases for one client, named by its DUID or by its link-layer address (RFC 6939)."""
-
-    where: str
-    duid: bytes | None
-    link_layer: bytes | None
-    keys: tuple[int, ...]
-    hostname: str | None
-    options: OptionSet
-    exclude: tuple[int, int] | None = None
-    classes: frozenset[str] = frozenset()
-    """The classes that it puts the client into."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,7 +67,6 @@ class SubnetSettings:
     options: OptionSet
     rapid_commit: bool
     pools: tuple[PoolSettings, ...]
-    reservations: tuple[Reservation, ...]
     classes: frozenset[str] = frozenset()
     relays: tuple[int, ...] = ()
     """Link-addresses outside of the subnet whose clients are on its link."""
@@ -92,6 +81,7 @@ class Link:
     name: str
     subnets: tuple[SubnetSettings, ...]
     relationship: str | None = None
+    reservations: Reservations = NO_RESERVATIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,14 +125,12 @@ class Settings:
     """Whether a client whose link-layer address no relay says is taken to have the one inside its DUID."""
     classes: tuple[ClientClass, ...] = ()
     """In the order of the file; the first that has an option goes."""
-    lines: Mapping[str, int] = field(default_factory=dict, compare=False)
+    lines: LineIndex = field(default=NO_LINES, compare=False)
     """The line of the file that each `where` begins on, as far as it has one of its own."""
     digest: str = field(default="", compare=False)
     """Tells whether two servers run the same file."""
 
     def place(self, where: str) -> str:
         """Give a `where` with its line, or the line of what it is in."""
-        part = where
-        while part and part not in self.lines:
-            part = part[: max(part.rfind("."), part.rfind("["), 0)]
-        return f"{where} (line {self.lines[part]})" if part else where
+        line = self.lines.of(where)
+        return f"{where} (line {line})" if line else where

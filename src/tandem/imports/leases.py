@@ -64,7 +64,7 @@ def put_leases(leases: Iterable[Imported], settings: Settings, folder: Path, pro
     """
     table = LeaseTable()
     table.use_territories((each, shared.name) for shared in settings.relationships for each in shared.territories)
-    known = Holes(territories(subnet for link in settings.links for subnet in link.subnets))
+    known = Holes(territories(settings.links))
     store = _store_without_leases(folder)
     pending: list[Change] = []
     taken = elsewhere = 0

@@ -6,8 +6,9 @@ Leases are kept packed; see `lease.lease`. The table is the only place that chan
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import islice
+from operator import itemgetter
 
 from tandem.lease.change import Put
 from tandem.lease.deadlines import Deadlines
@@ -41,6 +42,8 @@ class LeaseTable:
         self._deadlines = Deadlines()
         self._pools: list[Pool] = []
         self._pool_firsts: list[int] = []
+        self._crowded: dict[int, Pool] = {}
+        """The pools that may remember too many ended leases, by their first address."""
         self._territories: list[tuple[Interval, str]] = []
         self._territory_firsts: list[int] = []
         self._owing: dict[str, dict[int, None]] = {}
@@ -164,10 +167,12 @@ class LeaseTable:
         Not those from whose record alone one knows whose they are to give.
         """
         keys: list[int] = []
-        for pool in self._pools if len(self._records) > ENDED_MAX else ():
-            excess = max(0, min(pool.remembered - ENDED_MAX, limit - len(keys)))
+        for first, pool in list(self._crowded.items()):
+            excess = min(pool.remembered - ENDED_MAX, limit - len(keys))
+            if pool.remembered <= ENDED_MAX:
+                del self._crowded[first]
             is_shared = excess > 0 and self.relationship_of(pool.first_key) is not None
-            for key in list(islice(pool.ended(), excess)):
+            for key in list(islice(pool.ended(), max(0, excess))):
                 if not is_shared or self._is_known_to_both(pool, key):
                     keys.append(key)
                 else:
@@ -188,14 +193,15 @@ class LeaseTable:
 
     # -- pools
 
-    def use_pools(self, wanted: Sequence[tuple[Range, tuple[tuple[int, int], ...]]]) -> None:
+    def use_pools(self, wanted: Iterable[tuple[Range, Holes]]) -> None:
         """Lay these ranges, with their holes, over the table and count what they hold.
 
         A lease of another prefix length within a range, left from an earlier configuration, is one more hole.
         """
-        ranges = sorted(wanted)
+        ranges = sorted(wanted, key=itemgetter(0))
         self._pool_firsts = [range_.first for range_, _ in ranges]
-        self._pools = [Pool(range_, Holes(holes)) for range_, holes in ranges]
+        self._crowded = {}
+        self._pools = [Pool(range_, holes) for range_, holes in ranges]
         foreign: dict[int, list[tuple[int, int]]] = {}
         for key, record in self._records.items():
             at = self._overlapped_pool(key)
@@ -209,7 +215,7 @@ class LeaseTable:
         for at, intervals in foreign.items():
             range_, holes = ranges[at]
             gifts = self._pools[at].gifts
-            self._pools[at] = Pool(range_, Holes((*holes, *intervals)))
+            self._pools[at] = Pool(range_, Holes((*holes.intervals(), *intervals)))
             self._pools[at].gifts = gifts
         ended = []
         for key, record in self._records.items():
@@ -291,6 +297,8 @@ class LeaseTable:
                 pool.give(key, after)
             return
         pool.note(key, before, after)
+        if after is not None and after not in TIMED and pool.remembered > ENDED_MAX:
+            self._crowded[pool.range.first] = pool
 
     def _link(self, duid: bytes, key: int) -> None:
         if not duid:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import Final, NamedTuple
 
+from tandem.effects.reservations import Reservation
 from tandem.effects.rules import Serve
-from tandem.effects.settings import Reservation
 from tandem.lease.lease import TIMED, BindingStatus, Lease, ia_code_of, is_held
 from tandem.lease.space import Role
 from tandem.lease.table import LeaseTable

@@ -21,7 +21,8 @@ from tandem.effects.conditions import (
     Subject,
     Where,
 )
-from tandem.effects.settings import Reservation, Settings
+from tandem.effects.reservations import Reservation
+from tandem.effects.settings import Settings
 from tandem.wire.octets import scan_options
 from tandem.wire.options import ClientLinkLayer, UserClass, VendorClass, VendorOptions
 from tandem.wire.received import ClientMessage, Relay, body_of

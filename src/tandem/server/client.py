@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tandem.effects.now import Moment
+from tandem.effects.reservations import Reservation
 from tandem.effects.rules import Rules
-from tandem.effects.settings import Reservation
 from tandem.lease.lease import Lease, ia_code_of, is_held
 from tandem.server.classes import NO_CLASSES, Classes
 from tandem.server.places import Place

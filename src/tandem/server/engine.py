@@ -64,20 +64,21 @@ class Engine:
             MessageType.DECLINE: self._decline,
             MessageType.INFORMATION_REQUEST: self._information_request,
         }
-        self.use(settings)
+        self.use(settings, Places(settings.links))
 
-    def use(self, settings: Settings) -> None:
-        """Serve by these settings from now on."""
+    def use(self, settings: Settings, places: Places) -> None:
+        """Serve by these settings from now on; `places` are its links, indexed."""
         self.settings = settings
         self.policy = Policy(settings)
         self.classes = Classes(settings)
         self._preference = write_option(Preference.code, bytes((settings.preference,))) if settings.preference else b""
+        self.places = places
         self.use_interfaces(self.interfaces)
 
     def use_interfaces(self, interfaces: Mapping[int, tuple[str, tuple[int, ...]]]) -> None:
         """Take over which network interfaces there are, by index: names and own addresses."""
         self.interfaces = interfaces
-        self.places = Places(self.settings, interfaces)
+        self.places.use_interfaces(interfaces)
         own = frozenset(key_of(address) for _, addresses in interfaces.values() for address in addresses)
         self.allocator = Allocator(self.table, self.offers, self._secret, self.settings.reuse_grace_s, own)
 

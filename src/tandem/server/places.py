@@ -8,10 +8,11 @@ identifiers that the file names.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from tandem.effects.settings import Link, PoolSettings, Reservation, Settings, SubnetSettings
+from tandem.effects.reservations import Reservation
+from tandem.effects.settings import Link, PoolSettings, SubnetSettings
 from tandem.wire.options import InterfaceId
 from tandem.wire.received import ADDRESS_LENGTH, Relay, body_of
 
@@ -43,15 +44,12 @@ class Place:
             ((pool.range, Home(subnet, pool)) for subnet in link.subnets for pool in subnet.pools),
             key=lambda each: each[0],
         )
+        self._subnets = sorted(link.subnets, key=lambda each: each.first)
+        self._subnet_firsts = [subnet.first for subnet in self._subnets]
         self._pool_homes = [home for _, home in pools]
         self._pool_firsts = [range_.first for range_, _ in pools]
         self._pool_lasts = [range_.last for range_, _ in pools]
-        self._by_duid: dict[bytes, Reservation] = {}
-        self._by_link_layer: dict[bytes, Reservation] = {}
-        self._reserved: dict[int, Home] = {}
-        for subnet in link.subnets:
-            for reservation in subnet.reservations:
-                self._add_reservation(subnet, reservation)
+        self._reservations = link.reservations
         homes = [Home(subnet, pool) for subnet in link.subnets for pool in subnet.pools]
         self._homes = {
             is_prefix: tuple(home for home in homes if home.pool and home.pool.is_of_prefixes is is_prefix)
@@ -59,22 +57,16 @@ class Place:
         }
         self.rapid_commit = any(subnet.rapid_commit for subnet in link.subnets)
         """Whether a Solicit may be answered with a Reply here."""
-        self.knows_link_layers = bool(self._by_link_layer)
+        self.knows_link_layers = self._reservations.name_link_layers
         """Whether a client's link-layer address matters here."""
-
-    def _add_reservation(self, subnet: SubnetSettings, reservation: Reservation) -> None:
-        if reservation.duid is not None:
-            self._by_duid.setdefault(reservation.duid, reservation)
-        if reservation.link_layer is not None:
-            self._by_link_layer.setdefault(reservation.link_layer, reservation)
-        for key in reservation.keys:
-            self._reserved[key] = Home(subnet, None)
 
     def reservation_for(self, duid: bytes, link_layer: bytes | None) -> Reservation | None:
         """Give the client's reservation. One that names the DUID goes before one by link-layer address."""
-        found = self._by_duid.get(duid)
+        if not self._reservations:
+            return None
+        found = self._reservations.of_client(duid, False)
         if found is None and link_layer is not None:
-            found = self._by_link_layer.get(link_layer)
+            found = self._reservations.of_client(link_layer, True)
         return found
 
     def home_of(self, key: int) -> Home | None:
@@ -83,17 +75,20 @@ class Place:
         at = bisect_right(self._pool_firsts, address)
         if at and address <= self._pool_lasts[at - 1]:
             return self._pool_homes[at - 1]
-        reserved = self._reserved.get(key)
-        if reserved is not None or key & 0xFF != ADDRESS_LENGTH:
-            return reserved
-        for subnet in self.subnets:
-            if subnet.first <= address <= subnet.last:
-                return Home(subnet, None)
-        return None
+        subnet = self._subnet_of(address) if key & 0xFF == ADDRESS_LENGTH else None
+        if subnet is not None:
+            return Home(subnet, None)
+        number = self._reservations.subnet_of_lease(key) if self._reservations else None
+        return Home(self.subnets[number], None) if number is not None else None
 
     def is_on_link(self, key: int) -> bool:
         """Say whether an address fits the link's subnets."""
-        return any(subnet.first <= key >> 8 <= subnet.last for subnet in self.subnets)
+        return self._subnet_of(key >> 8) is not None
+
+    def _subnet_of(self, address: int) -> SubnetSettings | None:
+        at = bisect_right(self._subnet_firsts, address)
+        subnet = self._subnets[at - 1] if at else None
+        return subnet if subnet is not None and address <= subnet.last else None
 
     def homes(self, is_prefix: bool) -> tuple[Home, ...]:
         """Give the pools of addresses, or of prefixes, in the order of the file."""
@@ -101,54 +96,87 @@ class Place:
 
 
 class Places:
-    """All links of a server, found by network interface and by link-address."""
+    """All links of a server, found by network interface and by link-address. Each is indexed when it is first used."""
 
-    def __init__(self, settings: Settings, interfaces: Mapping[int, tuple[str, tuple[int, ...]]]) -> None:
-        self._places = [Place(link) for link in settings.links]
-        self._subnets = sorted(
-            ((subnet.first, subnet.last, place) for place in self._places for subnet in place.subnets),
-            key=lambda each: each[0],
-        )
-        self._subnet_firsts = [first for first, _, _ in self._subnets]
-        subnets = [(subnet, place) for place in self._places for subnet in place.subnets]
-        self._by_relay = {address: place for subnet, place in subnets for address in subnet.relays}
-        self._by_interface_id = {each: place for subnet, place in subnets for each in subnet.interface_ids}
-        self._by_interface = {
-            index: place
-            for index, (name, addresses) in interfaces.items()
-            if (place := self._of_interface(name, addresses)) is not None
-        }
+    def __init__(self, links: Sequence[Link]) -> None:
+        for _ in self.index(links):
+            pass
+
+    def index(self, links: Sequence[Link]) -> Iterator[None]:
+        """Index the links, one with each step; nothing may be looked up until the last one."""
+        self._links = links
+        self._made: dict[int, Place] = {}
+        self._by_relay: dict[int, int] = {}
+        self._by_interface_id: dict[bytes, int] = {}
+        self._by_name: dict[str, int] = {}
+        self._by_interface: dict[int, int] = {}
+        spans: list[tuple[int, int, int]] = []
+        for number, link in enumerate(links):
+            for subnet in link.subnets:
+                spans.append((subnet.first, subnet.last, number))
+                self._by_relay.update(dict.fromkeys(subnet.relays, number))
+                self._by_interface_id.update(dict.fromkeys(subnet.interface_ids, number))
+                if subnet.interface is not None:
+                    self._by_name.setdefault(subnet.interface, number)
+            yield
+        spans.sort()
+        self._firsts = [first for first, _, _ in spans]
+        self._spans = [(last, number) for _, last, number in spans]
 
     def __iter__(self) -> Iterator[Place]:
-        return iter(self._places)
+        return (self._place(number) for number in range(len(self._links)))
+
+    def use_interfaces(self, interfaces: Mapping[int, tuple[str, tuple[int, ...]]]) -> None:
+        """Take over which network interfaces there are, by index: names and own addresses."""
+        self._by_interface = {
+            index: number
+            for index, (name, addresses) in interfaces.items()
+            if (number := self._of_interface(name, addresses)) is not None
+        }
 
     def locate(self, data: bytes, relays: list[Relay], interface: int) -> Place | None:
         """Say where a client is that was heard through these relays, outermost first, on that interface.
 
         `data` is the datagram that the relays' options are indexed in.
         """
+        number = self._number_of(data, relays, interface)
+        if number is None:
+            return None
+        place = self._made.get(number)
+        return place if place is not None else self._place(number)
+
+    def _number_of(self, data: bytes, relays: list[Relay], interface: int) -> int | None:
         for relay in reversed(relays) if self._by_interface_id else ():
-            place = self._by_interface_id.get(body_of(data, relay.options, InterfaceId.code) or b"")
-            if place is not None:
-                return place
+            number = self._by_interface_id.get(body_of(data, relay.options, InterfaceId.code) or b"")
+            if number is not None:
+                return number
         for relay in reversed(relays):
             address = int.from_bytes(relay.link_address, "big")
             if address and address >> LINK_LOCAL_SHIFT != LINK_LOCAL:
-                return self._by_relay.get(address) or self._of_address(address)
+                number = self._by_relay.get(address)
+                return number if number is not None else self._of_address(address)
         return self._by_interface.get(interface)
 
-    def _of_interface(self, name: str, addresses: tuple[int, ...]) -> Place | None:
-        for place in self._places:
-            if any(subnet.interface == name for subnet in place.subnets):
-                return place
+    def _place(self, number: int) -> Place:
+        place = self._made.get(number)
+        if place is None:
+            place = self._made[number] = Place(self._links[number])
+        return place
+
+    def _of_interface(self, name: str, addresses: tuple[int, ...]) -> int | None:
+        number = self._by_name.get(name)
+        if number is not None:
+            return number
         for address in addresses:
             here = self._of_address(address)
-            if here is not None and all(subnet.interface is None for subnet in here.subnets):
+            if here is not None and all(subnet.interface is None for subnet in self._links[here].subnets):
                 return here
         return None
 
-    def _of_address(self, address: int) -> Place | None:
-        at = bisect_right(self._subnet_firsts, address)
-        if at and address <= self._subnets[at - 1][1]:
-            return self._subnets[at - 1][2]
+    def _of_address(self, address: int) -> int | None:
+        at = bisect_right(self._firsts, address)
+        if at:
+            last, number = self._spans[at - 1]
+            if address <= last:
+                return number
         return None

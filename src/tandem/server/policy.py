@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Final
 
-from tandem.effects.settings import OptionSet, PoolSettings, Reservation, Settings, SubnetSettings
+from tandem.effects.reservations import OptionSet, Reservation
+from tandem.effects.settings import PoolSettings, Settings, SubnetSettings
 from tandem.server.client import Client
 from tandem.server.places import Home
 from tandem.wire.message import MessageType

@@ -1,0 +1,166 @@
+"""From a checked file to the settings of one of its servers."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Mapping
+from hashlib import sha256
+from ipaddress import IPv6Network
+
+from tandem.config import model
+from tandem.config.check import effective_lifetimes
+from tandem.config.definitions import OptionDefinition
+from tandem.config.lines import Lines
+from tandem.config.partners import relationships, servers_of
+from tandem.config.problems import show_location
+from tandem.effects.reservations import NO_RESERVATIONS, Reservations, Row, pack
+from tandem.effects.settings import (
+    NO_HOLES,
+    ClientClass,
+    Link,
+    PoolSettings,
+    Settings,
+    SubnetSettings,
+)
+from tandem.lease.lease import FOREVER
+from tandem.lease.pool import Holes
+from tandem.lease.promise import Lifetimes
+from tandem.lease.space import Interval, Range, interval_of
+
+Definitions = Mapping[str, OptionDefinition]
+
+
+class Reserved:
+    """The space of all reservations of a server: intervals that do not overlap."""
+
+    def __init__(self, intervals: Iterable[Interval]) -> None:
+        self._intervals = sorted(intervals)
+        self._firsts = [first for first, _ in self._intervals]
+        self._lasts = [last for _, last in self._intervals]
+
+    def within(self, range_: Range) -> Holes:
+        """Give what of it lies in a pool, or reaches into it."""
+        start, end = bisect_left(self._lasts, range_.first), bisect_right(self._firsts, range_.last)
+        return Holes(self._intervals[start:end]) if start < end else NO_HOLES
+
+
+def settings_of(file: model.File, name: str, lines: Lines, text: str) -> Settings:
+    """Give all that the server of that name is to do."""
+    server = file.server[name]
+    local_names = (
+        server.interfaces if isinstance(server.interfaces, dict) else {each: each for each in server.interfaces}
+    )
+    links = tuple(_links(file, name, local_names))
+    return Settings(
+        server=name,
+        interfaces=tuple(local_names.values()),
+        links=links,
+        preference=server.preference,
+        options=file.options.encode(file.option_definition),
+        decline_time_s=file.decline_time,
+        reuse_grace_s=file.reuse_grace,
+        relationships=tuple(relationships(file, name, links)),
+        relay_supplied=frozenset(file.relay_supplied_options),
+        link_layer_from_duid=file.link_layer_from_duid,
+        classes=tuple(_class(file, each, local_names) for each in file.class_),
+        lines=lines.index([(len(each.pools), len(each.pd_pools), len(each.reservation)) for each in file.subnet]),
+        digest=sha256(text.encode()).hexdigest(),
+    )
+
+
+def _links(file: model.File, name: str, local_names: Mapping[str, str]) -> Iterator[Link]:
+    """Give the links that the server serves, each with its subnets."""
+    mine = [(number, subnet) for number, subnet in enumerate(file.subnet) if name in servers_of(file, subnet)]
+    reserved = Reserved(
+        interval_of(key) for _, subnet in mine for row in subnet.reservation if row is not None for key in row.keys
+    )
+    grouped: dict[str, list[tuple[int, SubnetSettings]]] = {}
+    for number, subnet in mine:
+        made = _subnet(file, number, local_names, reserved)
+        grouped.setdefault(subnet.shared_network or made.interface or made.name, []).append((number, made))
+    for link, subnets in grouped.items():
+        rows = [
+            row
+            for on_link, (number, _) in enumerate(subnets)
+            for row in _rows(file.subnet[number], number, on_link, file.option_definition)
+        ]
+        reservations = Reservations(pack(rows)) if rows else NO_RESERVATIONS
+        last, _ = subnets[-1]
+        yield Link(link, tuple(made for _, made in subnets), file.subnet[last].failover, reservations)
+
+
+def _class(file: model.File, name: str, local_names: Mapping[str, str]) -> ClientClass:
+    described = file.class_[name]
+    condition = described.when.condition(local_names) if described.when is not None else None
+    options = described.options.encode(file.option_definition)
+    return ClientClass(show_location(("class", name)), name, condition, options, described.drop)
+
+
+def _subnet(file: model.File, number: int, local_names: Mapping[str, str], reserved: Reserved) -> SubnetSettings:
+    subnet = file.subnet[number]
+    definitions = file.option_definition
+    where = show_location(("subnet", number))
+    return SubnetSettings(
+        where=where,
+        name=str(subnet.prefix),
+        first=int(subnet.prefix[0]),
+        last=int(subnet.prefix[-1]),
+        interface=local_names.get(subnet.interface) if subnet.interface else None,
+        lifetimes=_lifetimes(*effective_lifetimes(file, subnet)),
+        options=subnet.options.encode(definitions),
+        rapid_commit=file.rapid_commit if subnet.rapid_commit is None else subnet.rapid_commit,
+        pools=tuple(_pools(subnet, where, definitions, reserved)),
+        classes=frozenset(subnet.classes),
+        relays=tuple(map(int, subnet.relay)),
+        interface_ids=tuple(subnet.interface_id),
+    )
+
+
+def _lifetimes(preferred_s: int, valid_s: int, renew_s: int | None, rebind_s: int | None) -> Lifetimes:
+    """Complete T1 and T2: half, and eight tenths, of the preferred lifetime (RFC 9915 21.4)."""
+
+    def share(configured_s: int | None, tenths: int) -> int:
+        if configured_s is not None:
+            return configured_s
+        return FOREVER if preferred_s == FOREVER else preferred_s * tenths // 10
+
+    return Lifetimes(preferred_s, valid_s, share(renew_s, 5), share(rebind_s, 8))
+
+
+def _pools(subnet: model.Subnet, where: str, definitions: Definitions, reserved: Reserved) -> Iterator[PoolSettings]:
+    for item, pool in enumerate(subnet.pools, 1):
+        range_ = Range(int(pool.range[0]), int(pool.range[1]), 128)
+        yield PoolSettings(
+            f"{where}.pools[{item}]",
+            range_,
+            pool.options.encode(definitions),
+            classes=frozenset(pool.classes),
+            holes=reserved.within(range_),
+        )
+    for item, pd_pool in enumerate(subnet.pd_pools, 1):
+        range_ = Range(int(pd_pool.prefix[0]), int(pd_pool.prefix[-1]), pd_pool.delegated_length)
+        yield PoolSettings(
+            f"{where}.pd-pools[{item}]",
+            range_,
+            pd_pool.options.encode(definitions),
+            _relative(pd_pool.exclude),
+            frozenset(pd_pool.classes),
+            reserved.within(range_),
+        )
+
+
+def _rows(subnet: model.Subnet, number: int, on_link: int, definitions: Definitions) -> Iterator[Row]:
+    """Give the reservations of a subnet as they are packed."""
+    for item, row in enumerate(subnet.reservation, 1):
+        if row is None:
+            continue
+        duid, link_layer, _, _, hostname, exclude, classes, options = row
+        more = None
+        if hostname is not None or exclude is not None or classes or options is not None:
+            encoded = dict(options.encode(definitions)) if options is not None else {}
+            more = (hostname, encoded, _relative(exclude), frozenset(classes))
+        yield Row(number, on_link, item, duid or link_layer or b"", duid is None, row.keys, more)
+
+
+def _relative(exclude: IPv6Network | None) -> tuple[int, int] | None:
+    return None if exclude is None else (int(exclude[0]), exclude.prefixlen)
