@@ -52,7 +52,10 @@ else
         getent passwd tandem-web >/dev/null || useradd --system --user-group --groups tandem --no-create-home tandem-web
     }
 fi
-install -d -m 0750 -o tandem -g tandem /var/lib/tandem
+install -d -m 0700 -o tandem -g tandem /var/lib/tandem
+for key in /var/lib/tandem/*.key; do
+    if [ -f "$key" ]; then chmod go= "$key"; fi
+done
 install -d -m 0755 /etc/tandem
 if [ ! -e /etc/tandem/tokens ]; then
     echo '{}' > /etc/tandem/tokens

@@ -89,7 +89,7 @@ class Desk:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.control = Control(path, self._command)
+        self.control = Control(path, path.parent, self._command)
         self.node = serve()
         answer_to(self.node, say(MessageType.REQUEST, client(9), *IAS))
 

@@ -37,6 +37,7 @@ prefix = "2001:db8:1::/64"
 pools = ["2001:db8:1:0:1::/80"]
 """
 AS_THE_UNIT = "setpriv --reuid tandem --regid tandem --init-groups --inh-caps=-all --no-new-privs -- "
+AS_THE_WEB_UNIT = AS_THE_UNIT.replace("id tandem", "id tandem-web")
 
 
 class Machine:
@@ -120,7 +121,12 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 
 def command_of(machine: Machine, unit: str) -> str:
     """Give the command of an installed unit, for the server `a`."""
-    found = re.search(r"(?m)^ExecStart=(.*)$", (machine.root / "usr/lib/systemd/system" / unit).read_text())
+    return setting(machine, unit, "ExecStart")
+
+
+def setting(machine: Machine, unit: str, name: str) -> str:
+    """Give a setting of an installed unit, for the server `a`."""
+    found = re.search(rf"(?m)^{name}=(.*)$", (machine.root / "usr/lib/systemd/system" / unit).read_text())
     assert found is not None
     return found[1].replace("%i", "a")
 
@@ -128,8 +134,11 @@ def command_of(machine: Machine, unit: str) -> str:
 @contextlib.contextmanager
 def serving(machine: Machine) -> Iterator[ControlClient]:
     """Run the server by the unit's own command, as its user, and give a way to ask it."""
-    process = machine.start(AS_THE_UNIT + command_of(machine, "tandem@.service"))
-    socket = machine.root / "var/lib/tandem/control.sock"
+    machine.do("install -d -m 0750 -o tandem -g tandem /run/tandem/a")
+    process = machine.start(
+        AS_THE_UNIT + "env RUNTIME_DIRECTORY=/run/tandem/a " + command_of(machine, "tandem@.service")
+    )
+    socket = machine.root / "run/tandem/a/control.sock"
 
     def answers() -> bool:
         assert process.poll() is None, machine.log
@@ -158,6 +167,9 @@ def test_the_debian_package_is_installed_upgraded_and_removed_and_leases_stay(
 
     link, client = Link(("::1", PORT)), SimClient(1, with_prefix=False)
     with serving(machine):
+        assert machine.do("tandem status").startswith("a, tandem ")  # root, by the state-dir
+        assert machine.do(f"{AS_THE_WEB_UNIT}tandem status").startswith("a, tandem ")  # its group, without it
+        assert machine.do("stat --format=%a /var/lib/tandem").strip() == "700"
         link.exchange(client, client.solicit())
         link.exchange(client, client.request())
         assert 'tandem_messages_answered_total{type="REQUEST"} 1.0' in metrics(machine)
@@ -185,9 +197,9 @@ def test_the_debian_package_is_installed_upgraded_and_removed_and_leases_stay(
 def metrics(machine: Machine) -> str:
     """Run the web process by its unit's command, as its user, who can read the tokens; give what it says."""
     token = machine.do("tandem token new me").strip()
-    process = machine.start(
-        AS_THE_UNIT.replace("id tandem", "id tandem-web") + command_of(machine, "tandem-web@.service")
-    )
+    unit = "tandem-web@.service"
+    assert setting(machine, unit, "Environment") == "RUNTIME_DIRECTORY=/run/tandem/a"
+    process = machine.start(f"{AS_THE_WEB_UNIT}env {setting(machine, unit, 'Environment')} {command_of(machine, unit)}")
 
     def asked(path: str) -> str:
         assert process.poll() is None, machine.log

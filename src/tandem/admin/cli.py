@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
-from rich.console import Console
 
 from tandem import __version__, is_compiled
 from tandem.admin import failover, importing, leases, pki, token
 from tandem.admin.amiss import amiss
 from tandem.admin.client import CommandFailed, ControlClient
+from tandem.admin.console import console_for_people, echo, echo_json
 from tandem.admin.show import print_explanation, print_settings, print_status
 from tandem.admin.target import DEFAULT_STATE_DIR, AsJson, Socket, StateDir, connect
 
@@ -45,7 +44,7 @@ def _main(
     version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
 ) -> None:
     if version:
-        typer.echo(f"tandem {__version__} (compiled: {'yes' if is_compiled() else 'no'})")
+        echo(f"tandem {__version__} (compiled: {'yes' if is_compiled() else 'no'})")
         raise typer.Exit
 
 
@@ -84,7 +83,7 @@ def web(
 
     loaded = load_or_fail(file, server)
     scheme = "http" if loaded.web.certificate is None else "https"
-    typer.echo(f"The page of server {loaded.name} is at {scheme}://{loaded.web.listen}/", err=True)
+    echo(f"The page of server {loaded.name} is at {scheme}://{loaded.web.listen}/", err=True)
     run(loaded, state_dir or Path(loaded.server.state_dir))
 
 
@@ -101,7 +100,7 @@ def check(file: File, server: ServerName = None) -> None:
         fail(*error.problems)
     if loaded.complaints:
         fail(*loaded.complaints)
-    typer.echo(f"{file} is good. Servers: {', '.join(names)}.")
+    echo(f"{file} is good. Servers: {', '.join(names)}.")
     if server is not None or len(names) == 1:
         print_settings(loaded.settings)
 
@@ -111,7 +110,7 @@ def schema() -> None:
     """Print a JSON Schema of the configuration file."""
     from tandem.config.model import File as Model
 
-    typer.echo(json.dumps(Model.model_json_schema(by_alias=True), indent=2))
+    echo_json(Model.model_json_schema(by_alias=True), indent=2)
 
 
 @app.command(epilog="Example: tandem status --watch")
@@ -127,10 +126,10 @@ def status(
         with connect(state_dir, socket) as server:
             found = server.ask("status")
         if as_json:
-            typer.echo(json.dumps(found))
+            echo_json(found)
         else:
             if watch:
-                Console().clear()
+                console_for_people().clear()
             print_status(found)
         if not watch:
             raise typer.Exit(int(check and bool(amiss(found))))
@@ -156,7 +155,7 @@ def explain(
 ) -> None:
     """Say why a client gets what it gets, where a lease belongs and who has it, or how a message would be answered."""
     if sum(each is not None for each in (duid, lease, pcap)) != 1:
-        typer.echo("Give one of --duid, --lease and --pcap.", err=True)
+        echo("Give one of --duid, --lease and --pcap.", err=True)
         raise typer.Exit(2)
     with connect(state_dir, socket) as server:
         if pcap is not None:
@@ -164,7 +163,7 @@ def explain(
             return
         found = server.ask("explain", duid=duid, lease=lease, link=link)
     if as_json:
-        typer.echo(json.dumps(found))
+        echo_json(found)
     else:
         print_explanation(found)
 
@@ -181,9 +180,9 @@ def _explain_capture(
             found += 1
             answer = server.ask("explain", packet=each.data.hex(), interface=interface, to=each.to)
             if as_json:
-                typer.echo(json.dumps({"packet": each.number, "peer": each.peer, **answer}))
+                echo_json({"packet": each.number, "peer": each.peer, **answer})
             else:
-                typer.echo(f"{'' if found == 1 else chr(10)}Packet {each.number}, from {each.peer}:")
+                echo(*[""] * (found > 1), f"Packet {each.number}, from {each.peer}:")
                 print_explanation(answer)
     if not found:
         fail(f"{path} has no such message to servers.")
@@ -215,7 +214,7 @@ def sim(
     from tandem.admin.sim import load_plan, run_many, run_one
     from tandem.sim.draw import draw
 
-    console = Console()
+    console = console_for_people()
     if plan is not None:
         try:
             world = load_plan(plan)
@@ -241,8 +240,7 @@ def load_or_fail(file: Path, server: str | None) -> Loaded:
 
 def fail(*sentences: str) -> NoReturn:
     """Say what went wrong, and end with exit code 1."""
-    for sentence in sentences:
-        typer.echo(sentence, err=True)
+    echo(*sentences, err=True)
     raise typer.Exit(1)
 
 
@@ -251,11 +249,11 @@ def main() -> None:
     try:
         app()
     except CommandFailed as error:
-        typer.echo(str(error), err=True)
+        echo(str(error), err=True)
         sys.exit(1)
     except BrokenPipeError:  # whoever reads our output has seen enough
         sys.stderr.close()
         sys.exit(0)
     except OSError as error:  # of a file that was named and cannot be used, where nothing better was said of it
-        typer.echo(f"{error.filename or 'A file'} cannot be used: {error.strerror or error}.", err=True)
+        echo(f"{error.filename or 'A file'} cannot be used: {error.strerror or error}.", err=True)
         sys.exit(1)

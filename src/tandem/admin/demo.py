@@ -15,12 +15,11 @@ from types import FrameType
 from typing import NoReturn
 
 from rich.columns import Columns
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.panel import Panel
-from rich.table import Table
-from rich.text import Text
 
+from tandem.admin.console import PlainConsole, console_for_people, make_table, styled
 from tandem.admin.crowd import Crowd
 from tandem.admin.demo_pair import KEEPALIVE_S, LINK_ADDRESS, DemoFailed, Link, Pair, Server, until
 from tandem.lease.lease import show_key
@@ -45,7 +44,7 @@ STYLES = {"NORMAL": "green", "STARTUP": "cyan", "COMMUNICATIONS-INTERRUPTED": "y
 class Show:
     """The terminal: both servers' states as they are at each moment, and below what happens."""
 
-    def __init__(self, console: Console, pair: Pair) -> None:
+    def __init__(self, console: PlainConsole, pair: Pair) -> None:
         self.console = console
         self._pair = pair
         self._live = Live(get_renderable=self._picture, console=console, refresh_per_second=5, transient=True)
@@ -66,7 +65,7 @@ class Show:
 
     def say(self, sentence: str) -> None:
         """Say what happened."""
-        self.console.print(sentence, highlight=False)
+        self.console.print(sentence)
 
     def states(self) -> None:
         """Say in which states both are."""
@@ -85,12 +84,12 @@ def _panel(server: Server) -> Panel:
     status = server.status()
     found = status["relationships"][0] if status else None
     state = str(found["state"]) if found else "gone"
-    lines = [Text(state, style=STYLES.get(state, "magenta"))]
+    lines = [styled((state, STYLES.get(state, "magenta")))]
     if status and found:
-        lines.append(Text(f"{status['leases-known']} leases, {found['updates']['unacked']} not acknowledged"))
-        lines.append(Text(f"partner: {found['partner']['state'] or 'unknown'}"))
+        lines.append(styled(f"{status['leases-known']} leases, {found['updates']['unacked']} not acknowledged"))
+        lines.append(styled(f"partner: {found['partner']['state'] or 'unknown'}"))
     role = "primary" if server.name == "a" else "secondary"
-    return Panel(Group(*lines), title=f"server {server.name}, {role}", height=5)
+    return Panel(Group(*lines), title=styled(f"server {server.name}, {role}"), height=5)
 
 
 class Play:
@@ -213,9 +212,9 @@ def _leave(number: int, _frame: FrameType | None) -> NoReturn:
     raise SystemExit(128 + number)
 
 
-def run(out: Console | None = None) -> int:
+def run(out: PlainConsole | None = None) -> int:
     """Run the demo and give its exit code: 0 if all was as promised."""
-    console = out or Console()
+    console = out or console_for_people()
     started = time.monotonic()
     signal.signal(signal.SIGTERM, _leave)
     with tempfile.TemporaryDirectory(prefix="tandem-demo-") as folder:
@@ -225,15 +224,13 @@ def run(out: Console | None = None) -> int:
             try:
                 play.run()
             except DemoFailed as failure:
-                console.print(f"[bold red]{failure}[/]")
+                console.print(*map(styled, str(failure).splitlines()), sep="\n", style="bold red")
                 return 1
             finally:
                 play.close()
                 pair.close()
     console.rule("What was promised, and what was seen")
-    table = Table(box=None, header_style="bold")
-    for column in ("promised", "seen"):
-        table.add_column(column)
+    table = make_table("promised", "seen")
     for promised, seen, is_kept in play.rows:
         table.add_row(promised, seen, style="" if is_kept else "bold red")
     console.print(table)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from datetime import datetime
 from typing import Annotated, Any
@@ -10,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from tandem.admin.client import CommandFailed, ControlClient
+from tandem.admin.console import confirm, echo, echo_json
 from tandem.admin.target import DEFAULT_STATE_DIR, AsJson, Socket, StateDir, connect
 
 app = typer.Typer(help="Act on failover relationships.", no_args_is_help=True, rich_markup_mode=None)
@@ -41,12 +41,12 @@ def partner_down(
             _print_risk(found)
         if not dry_run:
             if not yes:
-                typer.confirm("Is the partner really down, and will it stay so for now?", abort=True)
+                confirm("Is the partner really down, and will it stay so for now?")
             found = server.ask("failover-partner-down", **given)
     if as_json:
-        typer.echo(json.dumps(found))
+        echo_json(found)
     elif found["done"]:
-        typer.echo("This server now takes its partner to be down.")
+        echo("This server now takes its partner to be down.")
 
 
 @app.command(epilog="Example: tandem failover handover --yes && systemctl stop tandem@a")
@@ -59,7 +59,7 @@ def handover(
     """Let the partner serve alone, without a gap, so that this server can be taken out for maintenance."""
     with connect(state_dir, socket) as server:
         if not yes:
-            typer.confirm("The partner will answer all clients. Hand over?", abort=True)
+            confirm("The partner will answer all clients. Hand over?")
         found = server.ask("failover-handover", relationship=relationship)
         deadline = time.monotonic() + HANDOVER_S
         while not found["done"] and time.monotonic() < deadline:
@@ -67,7 +67,7 @@ def handover(
             found["done"] = _has_stepped_aside(server, found["relationship"])
     if not found["done"]:
         raise CommandFailed("The partner has not taken over all updates yet; this server steps aside when it has.")
-    typer.echo("Handed over. `tandem failover resume`, or a restart, brings this server back.")
+    echo("Handed over. `tandem failover resume`, or a restart, brings this server back.")
 
 
 @app.command(epilog="Example: tandem failover resume")
@@ -79,7 +79,7 @@ def resume(
     """Serve again after a handover."""
     with connect(state_dir, socket) as server:
         server.ask("failover-resume", relationship=relationship)
-    typer.echo("This server looks for its partner, and then serves again.")
+    echo("This server looks for its partner, and then serves again.")
 
 
 def _has_stepped_aside(server: ControlClient, name: str) -> bool:
@@ -89,11 +89,11 @@ def _has_stepped_aside(server: ControlClient, name: str) -> bool:
 
 def _print_risk(found: dict[str, Any]) -> None:
     heard = "never" if not found["partner-heard"] else time.ctime(found["partner-heard"])
-    typer.echo(f"Relationship {found['relationship']} is in {found['state']}; the partner was last heard: {heard}.")
+    echo(f"Relationship {found['relationship']} is in {found['state']}; the partner was last heard: {heard}.")
     if found["in-touch"]:
-        typer.echo("The partner is connected right now! It is not down; consider `tandem failover handover`.")
-    typer.echo(f"{found['leases-at-risk']} leases are in use in its pools. {found['risk']}")
-    typer.echo(f"The partner's free prefixes can be given out from {time.ctime(found['waits-until'])}.")
+        echo("The partner is connected right now! It is not down; consider `tandem failover handover`.")
+    echo(f"{found['leases-at-risk']} leases are in use in its pools. {found['risk']}")
+    echo(f"The partner's free prefixes can be given out from {time.ctime(found['waits-until'])}.")
 
 
 def _read_time(text: str) -> int:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
 from rich.progress import Progress
+
+from tandem.admin.console import PlainConsole, console_for_people, echo_text
 
 if TYPE_CHECKING:  # what it imports takes a while, and most commands do without
     from tandem.effects.settings import Settings
@@ -86,7 +86,7 @@ def _import(
 
     if (leases is None) != (state_dir is None):
         raise typer.BadParameter("give both --leases and --state-dir, or neither")
-    console = Console(stderr=True, highlight=False)
+    console = console_for_people(stderr=True)
     report = Report()
     try:
         made = read_file(file, server, interfaces, report)
@@ -102,9 +102,7 @@ def _import(
         _fail(console, "The file cannot be served yet:", *(f"  {each}" for each in error.problems))
     if loaded.complaints:
         _fail(console, *loaded.complaints)
-    console.print(
-        "The file can be served." if output is None else f"{output} can be served.", markup=False, soft_wrap=True
-    )
+    console.print("The file can be served." if output is None else f"{output} can be served.", soft_wrap=True)
 
 
 def _put_text(text: str, output: Path | None) -> None:
@@ -112,29 +110,28 @@ def _put_text(text: str, output: Path | None) -> None:
 
     try:
         if output is None:
-            sys.stdout.write(text)
+            echo_text(text)
         else:
             output.write_text(text)
     except OSError as error:
         raise ImportFailed(f"{output} cannot be written: {error.strerror}.") from error
 
 
-def _put_leases(leases: Iterator[Imported], settings: Settings, folder: Path, console: Console) -> None:
+def _put_leases(leases: Iterator[Imported], settings: Settings, folder: Path, console: PlainConsole) -> None:
     from tandem.imports.leases import put_leases
 
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("leases", total=None)
         counts = put_leases(leases, settings, folder, lambda taken: progress.update(task, completed=taken))
-    console.print(f"{counts.taken:,} leases are in {folder}.", markup=False, soft_wrap=True)
+    console.print(f"{counts.taken:,} leases are in {folder}.", soft_wrap=True)
     if counts.elsewhere:
         console.print(
             f"{counts.elsewhere:,} leases belong to no subnet of the file, and were left out.",
-            markup=False,
             soft_wrap=True,
         )
 
 
-def print_report(report: Report, console: Console, full: bool) -> None:
+def print_report(report: Report, console: PlainConsole, full: bool) -> None:
     """Say what became of each setting, the worst first."""
     from tandem.imports.report import Verdict
 
@@ -146,15 +143,15 @@ def print_report(report: Report, console: Console, full: bool) -> None:
         console.print(f"{verdict.value.capitalize()}: {count}{'' if is_shown else ' (--all names them)'}", style="bold")
         for group in report.groups(verdict) if is_shown else ():
             if group.text:
-                console.print(f"  {group.text}", markup=False, soft_wrap=True)
+                console.print(f"  {group.text}", soft_wrap=True)
             shown = group.settings if full else group.settings[:SETTINGS_SHOWN]
             for setting in shown:
-                console.print(f"    {setting}", markup=False, soft_wrap=True)
+                console.print(f"    {setting}", soft_wrap=True)
             if len(shown) < len(group.settings):
-                console.print(f"    and {len(group.settings) - len(shown)} more", markup=False, soft_wrap=True)
+                console.print(f"    and {len(group.settings) - len(shown)} more", soft_wrap=True)
 
 
-def _fail(console: Console, *sentences: str) -> NoReturn:
+def _fail(console: PlainConsole, *sentences: str) -> NoReturn:
     for sentence in sentences:
-        console.print(sentence, markup=False, soft_wrap=True)
+        console.print(sentence, soft_wrap=True)
     raise typer.Exit(1)

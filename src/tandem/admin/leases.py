@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
-import sys
 from collections.abc import Callable, Iterable
 from enum import StrEnum
 from ipaddress import IPv6Network
@@ -12,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tandem.admin.console import confirm, echo, echo_csv, echo_json, echo_json_lines
 from tandem.admin.show import print_lease, print_leases
 from tandem.admin.target import DEFAULT_STATE_DIR, AsJson, Socket, StateDir, connect
 
@@ -117,7 +115,7 @@ def show(
     with connect(state_dir, socket) as server:
         found = server.ask("lease-show", lease=lease)
     if as_json:
-        typer.echo(json.dumps(found))
+        echo_json(found)
     else:
         print_lease(found)
 
@@ -134,16 +132,13 @@ def release(
         found = server.ask("lease-show", lease=lease)
         if not yes:
             print_lease(found)
-            typer.confirm("Its client is not told, and may still use it. End the lease?", abort=True)
+            confirm("Its client is not told, and may still use it. End the lease?")
         server.ask("lease-release", lease=lease)
-    typer.echo(f"{lease} is released.")
+    echo(f"{lease} is released.")
 
 
 def _write(leases: Iterable[dict[str, Any]], format_: Format) -> None:
     if format_ is Format.CSV:
-        writer = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(leases)
+        echo_csv(COLUMNS, leases)
     else:
-        for lease in leases:
-            sys.stdout.write(json.dumps(lease) + "\n")
+        echo_json_lines(leases)

@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from tandem.admin.console import echo
+
 app = typer.Typer(help="Certificates for failover partners.", no_args_is_help=True, rich_markup_mode=None)
 
 AUTHORITY = "ca"
@@ -32,19 +34,19 @@ def new(
     """
     for name in servers:
         if name == AUTHORITY or not NAME.fullmatch(name):
-            typer.echo(f"No server can be called {name!r} here: the files are named after it.", err=True)
+            echo(f"No server can be called {name!r} here: the files are named after it.", err=True)
             raise typer.Exit(1)
     taken = [name for name in servers if (folder / f"{name}.crt").exists()]
     if taken and not renew:
-        typer.echo(f"{folder} has certificates of {', '.join(taken)} already; say --renew to replace them.", err=True)
+        echo(f"{folder} has certificates of {', '.join(taken)} already; say --renew to replace them.", err=True)
         raise typer.Exit(1)
     try:
         write_certificates(folder, servers)
     except OSError as error:
-        typer.echo(f"{error.filename or folder} cannot be written: {error.strerror}.", err=True)
+        echo(f"{error.filename or folder} cannot be written: {error.strerror}.", err=True)
         raise typer.Exit(1) from error
     for name in servers:
-        typer.echo(f"To server {name}'s state-dir: {folder}/{AUTHORITY}.crt {folder}/{name}.crt {folder}/{name}.key")
+        echo(f"To server {name}'s state-dir: {folder}/{AUTHORITY}.crt {folder}/{name}.crt {folder}/{name}.key")
 
 
 def write_certificates(folder: Path, servers: list[str]) -> None:

@@ -2,43 +2,32 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from tandem.admin.amiss import POOL_LOW_PERCENT, amiss
+from tandem.admin.console import PlainConsole, console_for_people, make_table, styled
 from tandem.effects.settings import Settings
 from tandem.lease.lease import key_of, show_key
 from tandem.runtime.histogram import BOUNDS_S, at_most_s
 
 RIGHT = ("in use", "of", "%", "free, primary", "secondary")
-PIPE_WIDTH = 500
-"""Columns for whoever reads our output through a pipe: nothing is folded."""
-
-
-def console_for_people() -> Console:
-    """Give a console as wide as the terminal, or wide enough for anything if there is none."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
 
 def print_status(found: Mapping[str, Any]) -> None:
     """Print what `status` answers."""
     console = console_for_people()
-    console.print(
-        f"[bold]{found['server']}[/], tandem {found['version']}, up {_duration(found['up-s'])}, "
-        f"{found['leases-known']} leases known"
-    )
+    facts = f", tandem {found['version']}, up {_duration(found['up-s'])}, {found['leases-known']} leases known"
+    console.print(styled((found["server"], "bold"), facts))
     sentences = amiss(found)
     if not sentences:
-        console.print("[bold green]All is well.[/]")
+        console.print("All is well.", style="bold green")
     for sentence in sentences:
-        console.print(f"[bold red]![/] {escape(sentence)}")
+        console.print(styled(("!", "bold red"), f" {sentence}"))
     for relationship in found["relationships"]:
         _print_relationship(console, relationship)
     console.print(_pool_table(found))
@@ -54,7 +43,7 @@ def print_status(found: Mapping[str, Any]) -> None:
 def _pool_table(found: Mapping[str, Any]) -> Table:
     shares = {each["pool"]: each for relationship in found["relationships"] for each in relationship["shares"]}
     free = ("free, primary", "secondary") if shares else ()
-    table = _table("link", "pool", "from", "to", "in use", "of", "%", *free)
+    table = make_table("link", "pool", "from", "to", "in use", "of", "%", *free, right=RIGHT)
     for link in found["links"]:
         for pool in link["pools"]:
             percent = 100 * pool["in-use"] / pool["size"] if pool["size"] else 100.0
@@ -70,20 +59,24 @@ def _short(seconds: float | None) -> str:
     return f"{seconds * 1000:g} ms" if seconds is not None else f"more than {BOUNDS_S[-1]:g} s"
 
 
-def _print_relationship(console: Console, found: Mapping[str, Any]) -> None:
+def _print_relationship(console: PlainConsole, found: Mapping[str, Any]) -> None:
     """Print a relationship: both states, why, since and until when, and what ends it."""
     partner = found["partner"]
     style = "green" if found["state"] == "NORMAL" else "bold red" if found["stepped-aside"] else "yellow"
     theirs = f"{partner['state'] or 'unknown'}" + ("" if partner["in-touch"] else ", not heard")
     console.print(
-        f"[bold]{found['name']}[/]: {found['role']}, [{style}]{found['state']}[/] since {_clock(found['since'])} "
-        f"({found['why']}); partner {partner['name']}: {theirs}"
+        styled(
+            (found["name"], "bold"),
+            f": {found['role']}, ",
+            (found["state"], style),
+            f" since {_clock(found['since'])} ({found['why']}); partner {partner['name']}: {theirs}",
+        )
     )
-    console.print(f"  {found['means']} {found['ends']}", markup=False)
+    console.print(f"  {found['means']} {found['ends']}")
     if found["until"]:
         console.print(f"  At the latest at {_clock(found['until'])}.")
     if found["command"]:
-        console.print(f"  Command: {found['command']}. Risk: {found['risk']}", markup=False)
+        console.print(f"  Command: {found['command']}. Risk: {found['risk']}")
     updates = found["updates"]
     skew = "" if found["clock-skew"] is None else f", clocks {abs(found['clock-skew'])} s apart"
     console.print(f"  {updates['unacked']} leases not acknowledged, {updates['rejections']} rejections{skew}")
@@ -94,7 +87,7 @@ def _print_relationship(console: Console, found: Mapping[str, Any]) -> None:
 def print_leases(leases: Sequence[Mapping[str, Any]]) -> None:
     """Print leases as a table."""
     console = console_for_people()
-    table = _table("lease", "status", "duid", "iaid", "last heard", "expires", "fqdn")
+    table = make_table("lease", "status", "duid", "iaid", "last heard", "expires", "fqdn", unfolded=("lease",))
     for lease in leases:
         table.add_row(
             lease["lease"],
@@ -113,7 +106,7 @@ def print_lease(lease: Mapping[str, Any]) -> None:
     """Print one lease, a line for each thing known of it."""
     for name, value in lease.items():
         shown = _clock(value) if name.endswith("-time") or name == "start-time-of-state" else value
-        console_for_people().print(f"{name:30} {shown}", markup=False)
+        console_for_people().print(f"{name:30} {shown}")
 
 
 def print_explanation(found: Mapping[str, Any]) -> None:
@@ -137,7 +130,7 @@ def print_explanation(found: Mapping[str, Any]) -> None:
     for link in found["links"]:
         console.print(f"On link {link['link']}:")
         for step in link["steps"]:
-            console.print(f"  {step}", markup=False)
+            console.print(f"  {step}")
 
 
 def print_settings(settings: Settings) -> None:
@@ -153,34 +146,20 @@ def print_settings(settings: Settings) -> None:
                 f"  {subnet.name}: preferred {_duration(lifetimes.preferred_s)}, valid {_duration(lifetimes.valid_s)}, "
                 f"{len(subnet.options)} options of its own, {reserved[number]} reservations"
                 f"{_only_for(subnet.classes)}",
-                markup=False,
             )
             for pool in subnet.pools:
                 first, _, length = pool.range
                 console.print(
                     f"    {show_key(key_of(first, length))} to {show_key(key_of(pool.range.last_start, length))}: "
                     f"{_count(pool.range.size)} leases{_only_for(pool.classes)}",
-                    markup=False,
                 )
     for each in settings.classes:
         what = "gets no answer" if each.drop else f"{len(each.options)} options"
-        console.print(f"Class {each.name}: {what}", markup=False)
+        console.print(f"Class {each.name}: {what}")
 
 
 def _only_for(classes: frozenset[str]) -> str:
     return f", only for {' or '.join(sorted(classes))}" if classes else ""
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(
-            column,
-            overflow="fold",
-            no_wrap=column == "lease",
-            justify="right" if column in RIGHT else "left",
-        )
-    return table
 
 
 def _clock(utc_s: int | None) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -10,9 +9,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from itertools import islice
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from tandem.admin.console import PlainConsole, echo_json, styled
 from tandem.sim.draw import draw
 from tandem.sim.plan import Plan, read_plan
 from tandem.sim.trial import Outcome, live, shrink
@@ -27,7 +26,7 @@ def live_seed(seed: int) -> Outcome:
     return live(draw(seed))
 
 
-def run_many(seeds: range, jobs: int, stops: bool, as_json: bool, console: Console) -> int:
+def run_many(seeds: range, jobs: int, stops: bool, as_json: bool, console: PlainConsole) -> int:
     """Live the worlds of these seeds, show what fails, shrunk, and sum up. Give 1 if anything failed, else 0.
 
     `stops`: at the first that fails.
@@ -36,8 +35,10 @@ def run_many(seeds: range, jobs: int, stops: bool, as_json: bool, console: Conso
     failed: list[Outcome] = []
     simulated_s, calls = 0.0, 0
     voids: Counter[str] = Counter()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, TextColumn("{task.fields[rate]}"), console=console, disable=as_json) as progress:
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(
+        *columns, TextColumn("{task.fields[rate]}", markup=False), console=console, disable=as_json
+    ) as progress:
         task = progress.add_task("worlds", total=len(seeds), rate="")
         for outcome in _outcomes(seeds, jobs):
             simulated_s += outcome.simulated_s
@@ -48,25 +49,24 @@ def run_many(seeds: range, jobs: int, stops: bool, as_json: bool, console: Conso
             if outcome.kind:
                 failed.append(outcome)
                 if not as_json:
-                    progress.console.print(f"seed {outcome.seed}: {outcome.what}", highlight=False, soft_wrap=True)
+                    progress.console.print(f"seed {outcome.seed}: {outcome.what}", soft_wrap=True)
             if failed and stops:
                 break
     took_s = time.monotonic() - started
     if as_json:
-        console.print_json(json.dumps(_summary(seeds, failed, simulated_s, calls, voids, took_s)))
+        echo_json(_summary(seeds, failed, simulated_s, calls, voids, took_s))
         return int(bool(failed))
     for outcome in failed[:1]:
         show_failure(draw(outcome.seed), outcome, console, whole=False)
     console.print(
         f"{len(seeds)} worlds, {len(failed)} failed; {simulated_s / 3600:,.0f} simulated hours in {took_s:.0f} s "
         f"({simulated_s / 60 / took_s:,.0f} a minute, {jobs} at a time), {calls:,} calls of nodes.",
-        highlight=False,
         soft_wrap=True,
     )
     for why, count in voids.most_common():
-        console.print(f"  {count:8,} leases counted for nothing: {why}", highlight=False, soft_wrap=True)
+        console.print(f"  {count:8,} leases counted for nothing: {why}", soft_wrap=True)
     if failed:
-        console.print(f"Failed: {' '.join(str(each.seed) for each in failed)}", highlight=False, soft_wrap=True)
+        console.print(f"Failed: {' '.join(str(each.seed) for each in failed)}", soft_wrap=True)
     return int(bool(failed))
 
 
@@ -99,7 +99,7 @@ def _summary(
     }
 
 
-def run_one(plan: Plan, console: Console, whole: bool, save: Path | None) -> int:
+def run_one(plan: Plan, console: PlainConsole, whole: bool, save: Path | None) -> int:
     """Live one world again. Give 1 if it fails, after showing why, else 0."""
     say = _printer(console) if whole else None
     outcome = live(plan, say)
@@ -112,27 +112,27 @@ def run_one(plan: Plan, console: Console, whole: bool, save: Path | None) -> int
     smallest = show_failure(plan, outcome, console, whole)
     if save is not None:
         save.write_text(smallest.write())
-        console.print(f"The shrunk world is in {save}: tandem sim --plan {save}", highlight=False)
+        console.print(f"The shrunk world is in {save}: tandem sim --plan {save}")
     return 1
 
 
-def _printer(console: Console) -> Callable[[str], None]:
+def _printer(console: PlainConsole) -> Callable[[str], None]:
     def say(line: str) -> None:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
 
     return say
 
 
-def show_failure(plan: Plan, outcome: Outcome, console: Console, whole: bool) -> Plan:
+def show_failure(plan: Plan, outcome: Outcome, console: PlainConsole, whole: bool) -> Plan:
     """Shrink a world that fails, show it with what led to the failure, and give its plan."""
     say = _printer(console)
     say(f"seed {plan.seed} fails: {outcome.what}")
     say(f"  {plan.describe()}")
-    with console.status("shrinking") as status:
+    with console.status(styled("shrinking")) as status:
         smallest, last = shrink(
             plan,
             outcome,
-            lambda each: status.update(f"shrinking: {len(each.clients)} clients, {len(each.faults)} faults"),
+            lambda each: status.update(styled(f"shrinking: {len(each.clients)} clients, {len(each.faults)} faults")),
         )
     lines: list[str] = []
     live(smallest, lines.append)

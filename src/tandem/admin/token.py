@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from tandem.admin.client import CommandFailed
+from tandem.admin.console import echo
 from tandem.admin.web.access import Role, Tokens, TokensError
 
 app = typer.Typer(help="Say who may use the HTTP API.", no_args_is_help=True, rich_markup_mode=None)
@@ -36,7 +37,7 @@ def new(
 ) -> None:
     """Make a token and print it. It is kept nowhere else: in the file is only what it can be told by."""
     with said():
-        typer.echo(Tokens(file).new(name, role))
+        echo(Tokens(file).new(name, role))
 
 
 @app.command("list", epilog="Example: tandem token list")
@@ -44,7 +45,7 @@ def list_tokens(file: File = DEFAULT_FILE) -> None:
     """List the names of all tokens, each with its role."""
     with said():
         for name, role in Tokens(file).names().items():
-            typer.echo(f"{name} {role}")
+            echo(f"{name} {role}")
 
 
 @app.command(epilog="Example: tandem token remove grafana")

@@ -16,6 +16,7 @@ from typing import Any
 
 from tandem.effects.effects import Answer
 from tandem.effects.events import Command
+from tandem.runtime.control_path import CONTROL_NAME
 
 CONNECTIONS_MAX = 32
 LINE_MAX = 65_536
@@ -24,10 +25,14 @@ GROUP_MAY_USE = 0o660
 
 
 class Control:
-    """Hands operators' commands to the node and its answers back."""
+    """Hands operators' commands to the node and its answers back.
 
-    def __init__(self, path: Path, command: Callable[[Command], None]) -> None:
+    `state_dir` is where commands look for the socket: if it is elsewhere, a link there leads to it.
+    """
+
+    def __init__(self, path: Path, state_dir: Path, command: Callable[[Command], None]) -> None:
         self._path = path
+        self._link = state_dir / CONTROL_NAME
         self._command = command
         self._tickets = count(1)
         self._open: dict[int, asyncio.Future[Answer]] = {}
@@ -40,6 +45,9 @@ class Control:
         try:
             self._path.unlink(missing_ok=True)
             self._server = await asyncio.start_unix_server(self._serve, self._path, limit=LINE_MAX)
+            if self._link.resolve() != self._path.resolve():
+                self._link.unlink(missing_ok=True)
+                self._link.symlink_to(self._path.absolute())
         except OSError as error:
             why = error.strerror or error
             raise OSError(
@@ -53,6 +61,8 @@ class Control:
         if self._server is not None:
             self._server.close()
             self._path.unlink(missing_ok=True)
+            if self._link.is_symlink():
+                self._link.unlink()
 
     def answer(self, answer: Answer) -> None:
         """Give an answer to whoever asked; nobody may be waiting any more."""

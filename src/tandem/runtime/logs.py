@@ -14,7 +14,7 @@ from tandem.lease.lease import BindingStatus, show_key
 from tandem.server.bindings import Decision
 from tandem.wire.message import MessageType
 from tandem.wire.received import Ignored, Relay
-from tandem.wire.text import show_address, show_octets
+from tandem.wire.text import printable, show_address, show_octets
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 ENCODE: Final = json.JSONEncoder().encode
@@ -64,7 +64,7 @@ def show_text(now: float, note: Note) -> str:
     """Show a note as one line for people."""
     clock = time.strftime("%H:%M:%S", time.localtime(now))
     _, level, event, *values = as_json(now, note).items()
-    shown = " ".join(f"{name}={_plain(value)}" for name, value in values)
+    shown = " ".join(f"{name}={printable(_plain(value))}" for name, value in values)
     return f"{clock} {level[1]:7} {event[1]} {shown}".rstrip() + "\n"
 
 

@@ -26,6 +26,7 @@ from tandem.node import Node
 from tandem.runtime.alarm import Alarm
 from tandem.runtime.certificates import days_left
 from tandem.runtime.control import Control
+from tandem.runtime.control_path import control_path
 from tandem.runtime.counters import Counters
 from tandem.runtime.doors import BATCH_MAX, Doors, watch_interfaces
 from tandem.runtime.logs import Log
@@ -46,7 +47,6 @@ YIELD_S = 0.0005
 """How soon housekeeping in the writer's thread makes way for a datagram."""
 DRAIN_S = 5.0
 """How long stopping waits for the disk."""
-CONTROL_NAME = "control.sock"
 POISON_NAME = "poison"
 
 
@@ -81,7 +81,7 @@ class Runtime:
         self._last_to_do: list[Change] | None = None
         """The batch to be made durable once nothing else is to be done."""
         self._partners = Partners(self._from_partner, self._say)
-        self._control = Control(Path(loaded.server.control or folder / CONTROL_NAME), self._command)
+        self._control = Control(control_path(loaded.server.control, folder), folder, self._command)
         self._poison = Poison(folder / POISON_NAME)
         self._interfaces = watch_interfaces()
         self._alarm = Alarm(self._loop, lambda: self._guard(self._handle, ()))

@@ -46,3 +46,20 @@ def show_octets(data: bytes) -> str:
 def read_octets(text: str) -> bytes:
     """Read `00:01:02`, `00-01-02` or `000102`. ValueError if it is none of them."""
     return bytes.fromhex(text.strip().replace(":", "").replace("-", ""))
+
+
+def printable(text: str) -> str:
+    r"""Return the text with every character escaped that a terminal could act on or not show.
+
+    These are control characters (ESC begins commands to terminals), line ends, marks that reorder a line, and octets
+    that are not UTF-8. They are written as `\x1b`, `\u202e` or `\U000e0001`, as in Python.
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else _escape(ord(each)) for each in text)
+
+
+def _escape(point: int) -> str:
+    if point < 0x80:
+        return f"\\x{point:02x}"
+    return f"\\u{point:04x}" if point < 0x1_0000 else f"\\U{point:08x}"

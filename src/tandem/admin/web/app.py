@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -22,6 +21,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from tandem.admin.client import CommandFailed
+from tandem.admin.console import echo_json
 from tandem.admin.web.access import Caller, Role, Tokens, caller_by_certificate
 from tandem.admin.web.description import describe
 from tandem.admin.web.link import Link, Unreachable
@@ -207,7 +207,7 @@ class Site:
             "given": dict(given),
             "outcome": outcome,
         }
-        print(json.dumps(line), file=sys.stderr, flush=True)
+        echo_json(line, err=True)
 
 
 def _refuse_other_pages(request: Request) -> None:

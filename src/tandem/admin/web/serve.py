@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-import sys
 from pathlib import Path
 from types import FrameType
 
@@ -13,10 +12,11 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from tandem.admin.client import CommandFailed
-from tandem.admin.target import CONTROL_NAME
+from tandem.admin.console import echo
 from tandem.admin.web.access import Tokens, TokensError
 from tandem.admin.web.app import CERTIFICATE, Site, Wanted
 from tandem.config.load import Loaded
+from tandem.runtime.control_path import control_path
 
 CONNECTIONS_MAX = 200
 KEPT_OPEN_S = 15
@@ -52,7 +52,7 @@ def wanted(loaded: Loaded, folder: Path) -> Wanted:
     web = loaded.web
     host, _, is_loopback = web.endpoint
     return Wanted(
-        socket=Path(loaded.server.control or folder / CONTROL_NAME),
+        socket=control_path(loaded.server.control, folder),
         tokens=Path(web.tokens),
         is_open=is_loopback,
         hosts=("localhost", "127.0.0.1", "[::1]", f"[{host}]" if ":" in host else host, *web.names),
@@ -84,7 +84,7 @@ def serve(loaded: Loaded, folder: Path) -> None:
     try:
         Tokens(Path(web.tokens)).names()
     except TokensError as error:  # the page and the metrics can be had without them
-        print(f"{error} Nobody can use the API.", file=sys.stderr, flush=True)
+        echo(f"{error} Nobody can use the API.", err=True)
     try:
         config.load()
     except OSError as error:  # what TLS does not like is one, too

@@ -13,8 +13,14 @@ function make(name, attributes = {}, ...children) {
     if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
     else if (value !== null && value !== undefined && value !== false) made.setAttribute(key, value === true ? "" : value);
   }
-  made.append(...children.filter((child) => child !== null && child !== undefined && child !== ""));
+  made.append(...children.filter((child) => child !== null && child !== undefined && child !== "").map(printable));
   return made;
+}
+
+// Text of clients and partners may not reorder a line, nor hide a part of it: what cannot be seen is shown as its code.
+function printable(text) {
+  if (typeof text !== "string") return text;
+  return text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (found) => `\\u${found.codePointAt(0).toString(16).padStart(4, "0")}`);
 }
 
 const day = (seconds) => seconds === null || seconds === undefined ? "never" :
@@ -68,7 +74,7 @@ function show() {
 function showTrouble() {
   const isLost = Date.now() - lastHeard > STALE_MS;
   const text = isLost ? "This page's own server, `tandem web`, does not answer; what is below is old." :
-    known.trouble ? `${known.trouble} What is below is what it said last.` : "";
+    known.trouble ? `${printable(known.trouble)} What is below is what it said last.` : "";
   if (at("trouble").textContent !== text) at("trouble").textContent = text;
   at("trouble").hidden = !text;
 }
@@ -207,7 +213,7 @@ function answered(dialog) {
 }
 
 async function askForToken(why) {
-  at("token-why").textContent = why;
+  at("token-why").textContent = printable(why);
   at("token-text").value = "";
   if (!await answered(at("token"))) return false;
   sessionStorage.setItem("token", at("token-text").value.trim());
@@ -215,7 +221,7 @@ async function askForToken(why) {
 }
 
 function confirmed(title, yes, ...paragraphs) {
-  at("ask-title").textContent = title;
+  at("ask-title").textContent = printable(title);
   at("ask-text").replaceChildren(...paragraphs.filter(Boolean).map((text) => make("p", {}, text)));
   at("ask-yes").textContent = yes;
   return answered(at("ask"));
