@@ -17,6 +17,7 @@ from tandem.stores.journal import AHEAD_OCTETS, BATCH_AT, FRAME, HEAD, SECTOR, J
 from tandem.stores.store import StoreBroken
 
 BATCHES = [write_batch([Fact("batch", record)]) for record in (b"first", b"s" * 700, b"third", b"f" * 2000, b"fifth")]
+STORE_ID = b"the same"
 SIXTH, SEVENTH = write_batch([Fact("batch", b"sixth")]), write_batch([Fact("batch", b"seventh")])
 
 
@@ -25,7 +26,7 @@ def base(tmp_path: Path) -> Path:
     """The name of a journal that holds `BATCHES`, as a server leaves it that was killed."""
     base = tmp_path / "changes"
     journal = Journal(base)
-    journal.begin()
+    journal.begin(STORE_ID)
     opened(journal)
     for batch in BATCHES:
         journal.append(batch)
@@ -188,7 +189,7 @@ def test_what_is_in_a_torn_frame_is_not_taken_for_one_behind_it(base: Path) -> N
     whole = bytearray(path.read_bytes())
     whole[frame_at(3)] ^= 1
     whole[frame_at(3) + SECTOR :] = bytes(len(whole) - frame_at(3) - SECTOR)
-    front = FRAME.pack(100, 1 << 63)
+    front = FRAME.pack(100, 1 << 63, 0, 0)
     whole[frame_at(3) + SECTOR : frame_at(3) + SECTOR + BATCH_AT] = front + crc32(front).to_bytes(4, "big")
     path.write_bytes(whole)
     assert found(base) == BATCHES[:3]
@@ -280,9 +281,9 @@ def test_a_journal_that_ends_before_what_was_merged_is_damaged(base: Path) -> No
 def test_one_that_was_begun_and_holds_nothing_is_begun_again(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "changes")
     assert not journal.is_there
-    journal.begin()
+    journal.begin(STORE_ID)
     assert not journal.is_there
-    journal.begin()
+    journal.begin(STORE_ID)
     opened(journal)
     journal.append(SIXTH)
     assert journal.is_there

@@ -108,6 +108,7 @@ class Runtime:
         notify("READY=1")
         for complaint in self._loaded.complaints:
             self._say("file-complaint", "warning", why=complaint)
+        self._tell(self._state.notes())
         self._say("serving", server=self._loaded.name, version=__version__, file=str(self._path), pid=os.getpid())
         try:
             await self._stopped

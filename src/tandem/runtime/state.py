@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from tandem.effects.effects import Note
 from tandem.lease.change import Fact, Put
 from tandem.lease.timeline import RUN_ID_OCTETS, Timeline
 from tandem.node import Identity
@@ -18,13 +19,12 @@ STORE_NAME = "leases.db"
 DUID_FACT = "duid"
 SECRET_FACT = "secret"
 SECRET_OCTETS = 16
-STORE_ID_FACT = "store-id"
-"""Random, made with the store, and another one once a backup was restored."""
-STORE_ID_OCTETS = 8
 TIMELINE_FACT = "timeline"
-RESTORED_FACT = "restored"
-"""When it was noticed that acknowledged commits may be missing: UTC seconds in decimal; empty once recovered."""
 DUID_UUID = b"\0\4"  # RFC 9915 11.5
+MISSING_ADVICE = (
+    "In a pair, this server recovers from its partner by itself. Alone, leases that clients hold may be missing here: "
+    "see docs/disasters.md, 'Commits are missing'."
+)
 PROGRESS_EVERY = 50_000
 
 
@@ -61,12 +61,20 @@ class State:
         """Return the number of the last commit."""
         return self.store.position
 
+    def notes(self) -> list[Note]:
+        """Return what was noticed while the store was read, for the log."""
+        return [
+            Note("commits-missing", "error", {"why": each.sentence, "missing": each.missing, "advice": MISSING_ADVICE})
+            if each.is_lost
+            else Note("journal-end-dropped", "warning", {"why": each.sentence})
+            for each in self.store.findings
+        ]
+
     def identity(self, configured_duid: bytes | None) -> Identity:
         """Return who this server is, and begin a run of commits. What is made here is durable when this returns."""
         made = {
             DUID_FACT: DUID_UUID + secrets.token_bytes(16),
             SECRET_FACT: secrets.token_bytes(SECRET_OCTETS),
-            STORE_ID_FACT: secrets.token_bytes(STORE_ID_OCTETS),
         }
         new = [Fact(name, value) for name, value in made.items() if name not in self.facts]
         timeline = Timeline.read(self.facts.get(TIMELINE_FACT, b""))

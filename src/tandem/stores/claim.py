@@ -9,7 +9,7 @@ from pathlib import Path
 from tandem.stores.store import StoreError
 
 APPLICATION_ID = 0x54416E64
-VERSION = 5
+VERSION = 6
 HEADER_OCTETS = 100
 
 

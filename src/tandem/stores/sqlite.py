@@ -3,38 +3,39 @@
 A commit appends one frame to the journal, whatever the number of changes in it: the disk sees one short sequential
 write and one sync. Once enough has changed, housekeeping merges it into blocks of leases, one at a time; when it has
 been through all of them, what the journal held before goes. So loading reads little history. Blocks and journal carry
-checksums.
+checksums, and a third file says how far commits were acknowledged (`mark.py`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
-from zlib import crc32
 
 from tandem.lease.change import Change, Fact, Put
 from tandem.stores.batch import BatchDamagedError, merge, read_batch, read_leases, write_batch
 from tandem.stores.blocks import CHANGES_MAX, Block, Blocks
-from tandem.stores.claim import APPLICATION_ID, VERSION, look_at_header, newer, orphan, refuse_orphan, take_alone
+from tandem.stores.claim import look_at_header, orphan, refuse_orphan, take_alone
+from tandem.stores.database import Database, Merged, create, failure
 from tandem.stores.journal import Journal, sync_folder
-from tandem.stores.store import StoreBroken, StoreError, StoreFull
-
-PAGE_OCTETS = 4096
-
-SCHEMA = f"""
-CREATE TABLE block (number INTEGER PRIMARY KEY, leases INTEGER NOT NULL, batch BLOB NOT NULL);
-CREATE TABLE fact (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE merged (upto INTEGER NOT NULL);
-INSERT INTO merged VALUES (0);
-PRAGMA application_id = {APPLICATION_ID};
-PRAGMA user_version = {VERSION};
-"""
+from tandem.stores.mark import MarkFile
+from tandem.stores.store import (
+    RESTORED_FACT,
+    STORE_ID_FACT,
+    STORE_ID_OCTETS,
+    Finding,
+    StoreBroken,
+    StoreError,
+    StoreFull,
+)
+from tandem.stores.tail import look_at_end
 
 
 class Pace(NamedTuple):
@@ -57,8 +58,6 @@ class Pace(NamedTuple):
 
 
 PACE = Pace()
-SYNC_FAILED = (sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC)
-NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
 
 
 class SqliteStore:
@@ -72,28 +71,18 @@ class SqliteStore:
         self._lock = threading.Lock()
         """Held while the journal grows or is turned over, and while it is noted what that means for blocks."""
         self._journal = Journal(path.with_name(path.name + "-changes"))
-        self._log_octets = 0
-        """About how much the write-ahead log has grown since it was last emptied."""
+        self._mark = MarkFile(path.with_name(path.name + "-mark"))
+        self.findings: list[Finding] = []
+        """What was noticed while the files were read."""
         self._start([])
         self._alone = -1
         with self._explained():
             self._alone = take_alone(path)
             if not path.exists():
-                refuse_orphan(path.with_name(path.name + "-wal"))
-                if self._journal.is_there:
-                    raise orphan(f"{path}-changes-*")
-                self._journal.begin()  # first: whoever has the file has a journal
-                _create(path)
+                self._refuse_orphans()
+                self._create()
             look_at_header(path)
-            # Without a right to write until all was read and found right: a damaged file is not touched.
-            self._db = sqlite3.connect(
-                f"{path.absolute().as_uri()}?mode=ro",
-                uri=True,
-                isolation_level=None,
-                check_same_thread=False,
-                timeout=2,
-            )
-            self._check()
+            self._db = Database(path)
 
     @property
     def position(self) -> int:
@@ -104,27 +93,36 @@ class SqliteStore:
         """Give the leases in blocks and the facts, then what was committed since, in order."""
         with self._explained():
             blocks, spans = [], []
-            for number, batch in self._db.execute("SELECT number, CAST(batch AS BLOB) FROM block"):
+            for number, batch in self._db.blocks():
                 leases = read_leases(batch)
                 blocks.append(Block(leases[0].key, number, len(leases)))
                 spans.append((leases[0].key, leases[-1].key))
                 yield from leases
             if any(last >= first for (_, last), (first, _) in pairwise(sorted(spans))):
                 raise BatchDamagedError("two of its blocks hold the same leases")
-            for name, value in self._db.execute("SELECT CAST(name AS TEXT), CAST(value AS BLOB) FROM fact"):
-                yield Fact(name, self._checked(name.encode(), value))
+            facts = self._db.facts()
+            yield from facts
             self._start(blocks)
-            for batch in self._journal.read(self._merged_upto()):
+            mark, merged = self._mark.read(), self._db.merged()
+            known = {merged.upto: merged.chain}
+            if mark is not None:
+                known.setdefault(mark.position, mark.chain)
+            for batch in self._journal.read(merged.upto, known):
                 changes = list(read_batch(batch))
                 self._note(changes)
                 yield from changes
-            self._make_writable()
+            if merged.upto in self._journal.strays:
+                raise BatchDamagedError("its journal is of another history")
+            if not self._is_writable:
+                store_id = dict(facts).get(STORE_ID_FACT, b"")
+                ends = look_at_end(self._journal, mark, self._mark.path.name, store_id, merged.upto)
+                self.findings = list(ends)
+                yield from self._make_writable(store_id)
 
     def count(self) -> int:
         """Give about how many changes `load` will give, to show progress by."""
         with self._explained():
-            leases = self._db.execute("SELECT total(leases) FROM block").fetchone()[0]
-            return int(leases) + self._journal.count(self._merged_upto())
+            return self._db.leases() + self._journal.count(self._db.merged().upto)
 
     def commit(self, batch: Sequence[Change]) -> None:
         """Append the batch to the journal and sync. It waits for no housekeeping but the turn to a new file."""
@@ -132,6 +130,7 @@ class SqliteStore:
         data = write_batch(batch)
         with self._lock:
             self._journal.append(data)
+            self._mark.write(self._journal.newest, self._journal.chain)
             self._note(batch)
 
     def tidy(self) -> bool:
@@ -147,23 +146,26 @@ class SqliteStore:
             if self._to_merge:
                 self._merge(self._to_merge[-1])
                 self._to_merge.pop()
-            elif self._merges_to is not None:
-                self._end_merging(self._merges_to)
+            elif self._merging is not None:
+                self._end_merging(self._merging)
             else:
                 self._begin_merging()
             with self._lock:
                 self._journal.make_room()
-            if self._log_octets > self._pace.log_octets_max:
-                self._db.execute("PRAGMA wal_checkpoint(RESTART)")
-                self._log_octets = 0
+            self._db.shorten_log(self._pace.log_octets_max)
         except sqlite3.Error as error:
-            raise _failure(error) from error
+            raise failure(error) from error
         except BatchDamagedError as error:
             raise StoreBroken(f"{self._path} was damaged while it was in use: {error}") from error
-        return self._merges_to is not None or self._full_block() is not None
+        return self._merging is not None or self._full_block() is not None
 
     def close(self) -> None:
-        """Close the files; the last one to do so leaves no write-ahead log."""
+        """Close the files, and say in the mark that nothing was lost up to there."""
+        if self._is_writable and not self._journal.is_broken:
+            self._mark.write(self._journal.newest, self._journal.chain, is_closed=True)
+            with contextlib.suppress(StoreBroken):  # then it counts as a crash
+                self._mark.sync()
+        self._mark.close()
         self._journal.close()
         self._db.close()
         self._let_go()
@@ -181,8 +183,8 @@ class SqliteStore:
         self._merged_early = 0
         """How many changes of full blocks are merged, and stand in the journal too until it is turned."""
         self._to_merge: list[Block] = []
-        self._merges_to: int | None = None
-        """The last frame whose changes are in the blocks once all of `_to_merge` are merged; None between merges."""
+        self._merging: Merged | None = None
+        """How far the journal is in the blocks once all of `_to_merge` are merged; None between merges."""
 
     def _note(self, batch: Sequence[Change]) -> None:
         """Note what a frame of the journal holds."""
@@ -206,7 +208,8 @@ class SqliteStore:
         prepared = self._journal.prepare()
         with self._lock:
             self._journal.turn(prepared)
-            self._merges_to = self._journal.newest
+            self._mark.sync()
+            self._merging = Merged(self._journal.newest, self._journal.chain)
             self._merged_early = 0
             self._to_merge = [block for block in self._blocks if block.changes]
 
@@ -217,18 +220,10 @@ class SqliteStore:
         if not changes:
             return 0  # the block was full, and merged before its turn; it may be gone
         try:
-            found = self._db.execute(
-                "SELECT CAST(batch AS BLOB) FROM block WHERE number = ?", (block.number,)
-            ).fetchone()
-            parts = merge(found[0] if found else b"", changes, self._pace.block_octets_max)
+            old = self._db.block(block.number)
+            parts = merge(old, changes, self._pace.block_octets_max)
             rows = self._blocks.rows(block, parts)
-            if rows:
-                self._write(
-                    "INSERT OR REPLACE INTO block VALUES (?, ?, ?)",
-                    [(number, part.leases, part.batch) for number, part in rows],
-                )
-            else:
-                self._write("DELETE FROM block WHERE number = ?", [(block.number,)])
+            self._db.replace_block(block.number, old, rows)
         except BaseException:
             with self._lock:
                 self._blocks.put_back(block, changes)
@@ -237,79 +232,40 @@ class SqliteStore:
             self._blocks.merged(block, rows)
         return len(changes)
 
-    def _end_merging(self, merged_to: int) -> None:
+    def _end_merging(self, merged: Merged) -> None:
         """Say on disk that all is merged up to there, the facts with it; the journal up to there goes."""
         with self._lock:
-            facts = [(name, value + _checksum(name.encode(), value)) for name, value in self._facts.items()]
-        self._write("INSERT OR REPLACE INTO fact VALUES (?, ?)", facts)
-        self._db.execute("PRAGMA synchronous = FULL")  # the sync takes in all that was written before
-        self._write("UPDATE merged SET upto = ?", [(merged_to,)])
-        self._db.execute("PRAGMA synchronous = NORMAL")
-        self._merges_to = None
-        self._journal.drop(merged_to)
+            facts = dict(self._facts)
+        self._db.end_merging(merged, facts)
+        self._merging = None
+        self._journal.drop(merged.upto)
 
-    def _write(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
-        """Run a statement for each of the rows, all in one transaction."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            self._db.executemany(statement, rows)
-            self._db.execute("COMMIT")
-        except sqlite3.Error:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
-        self._log_octets += PAGE_OCTETS + sum(len(each) for row in rows for each in row if isinstance(each, bytes))
+    def _create(self) -> None:
+        """Make the files, the database last: whoever has that has the others."""
+        store_id = secrets.token_bytes(STORE_ID_OCTETS)
+        self._journal.begin(store_id)
+        self._mark.create(store_id, 0, self._journal.chain)
+        create(self._path, Merged(0, self._journal.chain), {STORE_ID_FACT: store_id})
 
-    def _merged_upto(self) -> int:
-        """Give the last frame of the journal that is merged, by what is on disk."""
-        row = self._db.execute("SELECT CAST(upto AS INTEGER) FROM merged").fetchone()
-        if row is None:
-            raise BatchDamagedError("it does not say what is merged")
-        return int(row[0])
+    def _refuse_orphans(self) -> None:
+        """Refuse to begin anew beside what is left of a store whose database is gone."""
+        refuse_orphan(self._path.with_name(self._path.name + "-wal"))
+        mark = self._mark.read()
+        if self._journal.is_there or (mark is not None and mark.position):
+            raise orphan(f"{self._path}-changes-*" if self._journal.is_there else str(self._mark.path))
 
-    def _checked(self, name: bytes, value: bytes) -> bytes:
-        if _checksum(name, value[:-4]) != value[-4:]:
-            raise BatchDamagedError("a row's checksum is wrong")
-        return value[:-4]
-
-    def _check(self) -> None:
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]  # as the write-ahead log has it
-        if version > VERSION:
-            raise newer(self._path, version)
-        found = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if found != "ok":
-            raise sqlite3.DatabaseError(" ".join(found.split()))
-
-    def _make_writable(self) -> None:
-        """Take the file for this process alone."""
-        if self._is_writable:
-            return
-        self._db.close()
-        self._db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=2)
-        self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
-        mode = self._db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
-        if mode != "wal":  # it says so instead of failing
-            raise StoreBroken(f"{self._path} cannot be used with a write-ahead log, only with {mode!r}")
-        self._db.execute("PRAGMA synchronous = NORMAL")  # until all is merged, the journal has it too
-        self._db.execute("PRAGMA secure_delete = OFF")  # where it is on, each row that goes is written once more
-        self._db.execute("PRAGMA wal_autocheckpoint = 0")
-        self._db.execute("BEGIN IMMEDIATE")
-        self._db.execute("ROLLBACK")
-        self._empty_log()
+    def _make_writable(self, store_id: bytes) -> Iterator[Fact]:
+        """Take the files for this process alone; what is lost is said in them before the mark is moved."""
+        self._db.take()
         self._journal.open()
         sync_folder(self._path.parent)  # SQLite does not mind if it cannot; the log's name has to be durable too
+        if any(finding.is_lost for finding in self.findings):
+            fact = Fact(RESTORED_FACT, b"%d" % time.time())
+            self._journal.append(write_batch([fact]))
+            self._note([fact])
+            yield fact
+        self._mark.open(store_id, self._journal.newest, self._journal.chain)
         self._is_writable = True
-
-    def _empty_log(self) -> None:
-        """Write what the write-ahead log holds to where it belongs, if there is room for that.
-
-        Had its last sync failed, the system would take it for written all the same, and lose what follows with it.
-        """
-        try:
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        except sqlite3.Error as error:
-            if isinstance(_failure(error), StoreBroken):
-                raise
 
     def _let_go(self) -> None:
         """Leave the file to others."""
@@ -346,30 +302,3 @@ class SqliteStore:
             f"{self._path} is damaged ({error}). It was not changed. Restore it from a backup, "
             f"or move it away to begin without leases."
         )
-
-
-def _create(path: Path) -> None:
-    """Make a new file under another name first, so that one that was cut short is never taken for a store."""
-    draft = path.with_name(path.name + ".new")
-    for left_over in path.parent.glob(draft.name + "*"):
-        left_over.unlink()
-    os.close(os.open(draft, os.O_CREAT | os.O_WRONLY, 0o600))
-    db = sqlite3.connect(draft, isolation_level=None)
-    # In WAL mode from the beginning: changing to it later would leave a moment at which only a writer can open it.
-    db.executescript("PRAGMA synchronous = FULL; PRAGMA journal_mode = WAL;" + SCHEMA)
-    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # closing would not say if it cannot
-    db.close()
-    os.rename(draft, path)
-    sync_folder(path.parent)
-
-
-def _checksum(name: bytes, value: bytes) -> bytes:
-    return crc32(value, crc32(name)).to_bytes(4, "big")
-
-
-def _failure(error: sqlite3.Error) -> Exception:
-    """Sort out a failed write: no room, to be tried again; or one after which nothing may be trusted."""
-    code = getattr(error, "sqlite_errorcode", 0)
-    if code not in SYNC_FAILED and code & 0xFF in NO_ROOM:
-        return StoreFull(str(error))
-    return StoreBroken(str(error))

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from tandem.lease.change import Change
+
+STORE_ID_FACT = "store-id"
+"""Random, made with the store, and another one once a backup was restored."""
+STORE_ID_OCTETS = 8
+RESTORED_FACT = "restored"
+"""When it was noticed that acknowledged commits may be missing: UTC seconds in decimal; empty once recovered."""
 
 
 class StoreError(Exception):
@@ -18,6 +24,16 @@ class StoreFull(Exception):
 
 class StoreBroken(Exception):
     """A sync failed: what is on disk is not known any more. Never to be retried."""
+
+
+class Finding(NamedTuple):
+    """Something about the files of a store that an operator has to know."""
+
+    sentence: str
+    missing: int | None
+    """How many acknowledged commits are missing, None if that is not known."""
+    is_lost: bool = False
+    """Whether acknowledged commits are missing, or may be. Then the fact `restored` says so as well."""
 
 
 class Store(Protocol):
