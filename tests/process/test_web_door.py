@@ -65,7 +65,8 @@ def test_certificates_that_are_not_right(tmp_path: Path) -> None:
         ('listen = "[::1]:0"', "has a port that does not exist"),
         ('certificate = "x"', "give both certificate and key, or neither"),
         ('client-ca = "x"', "client-ca is of use only with certificate and key"),
-        ('operators = ["me"]', "operators are names in clients' certificates: give client-ca"),
+        ('operators = ["me"]', "operators and revoked are about clients' certificates: give client-ca"),
+        ('revoked = ["0a"]', "operators and revoked are about clients' certificates: give client-ca"),
     ],
 )
 def test_a_file_that_would_open_too_much_is_refused(tmp_path: Path, more: str, sentence: str) -> None:

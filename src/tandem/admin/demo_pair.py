@@ -110,6 +110,11 @@ class Server:
         with self.control() as control:
             return {lease["lease"]: tuple(lease[name] for name in names) for lease in control.leases()}
 
+    def tell(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        if self._process is not None:
+            self._process.send_signal(number)
+
     def kill(self, how: signal.Signals) -> int:
         """End it with a signal, wait, and give its process id."""
         if self._process is None:

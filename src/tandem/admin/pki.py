@@ -6,10 +6,11 @@ import os
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
+from tandem.admin.client import CommandFailed
 from tandem.admin.console import echo
 
 app = typer.Typer(help="Certificates for failover partners.", no_args_is_help=True, rich_markup_mode=None)
@@ -30,7 +31,8 @@ def new(
 ) -> None:
     """Make an authority (or use the one in DIR) and a certificate with its key for each server.
 
-    Copy ca.crt, and a server's own .crt and .key, into that server's state-dir. Keep ca.key away from the servers.
+    Copy ca.crt, and a server's own .crt and .key, into that server's state-dir, for its user alone:
+    `install -o tandem -g tandem -m 0600`. Keep ca.key away from the servers.
     """
     for name in servers:
         if name == AUTHORITY or not NAME.fullmatch(name):
@@ -40,13 +42,65 @@ def new(
     if taken and not renew:
         echo(f"{folder} has certificates of {', '.join(taken)} already; say --renew to replace them.", err=True)
         raise typer.Exit(1)
+    replaced = {name: describe_certificate(folder / f"{name}.crt") for name in taken}
     try:
         write_certificates(folder, servers)
     except OSError as error:
         echo(f"{error.filename or folder} cannot be written: {error.strerror}.", err=True)
         raise typer.Exit(1) from error
+    for name, facts in replaced.items():
+        echo(
+            f"Replaced: {name}'s with the fingerprint {facts.fingerprint}. Put it into `revoked` if its key was stolen."
+        )
     for name in servers:
         echo(f"To server {name}'s state-dir: {folder}/{AUTHORITY}.crt {folder}/{name}.crt {folder}/{name}.key")
+
+
+class Facts(NamedTuple):
+    """What names a certificate, and how long it is good."""
+
+    names: str
+    expires: str
+    serial: str
+    fingerprint: str
+    """SHA-256, in hexadecimal digits."""
+
+
+@app.command(epilog="Example: tandem pki show /etc/tandem/pki/a.crt")
+def show(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Certificates.")],
+) -> None:
+    """Print what is in certificates, and what names them in `revoked`."""
+    for file in files:
+        facts = describe_certificate(file)
+        echo(
+            f"{file}: for {facts.names}, until {facts.expires}",
+            f"  serial number {facts.serial}",
+            f"  fingerprint   {facts.fingerprint}",
+        )
+
+
+def describe_certificate(file: Path) -> Facts:
+    """Return what is in a file with a certificate. CommandFailed if there is none in it."""
+    from cryptography import x509  # imported here: it is slow, and no other command needs it
+    from cryptography.hazmat.primitives import hashes
+
+    try:
+        found = x509.load_pem_x509_certificate(file.read_bytes())
+        names = [str(each.value) for each in found.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)]
+        for extension in found.extensions:
+            if isinstance(extension.value, x509.SubjectAlternativeName):
+                names += extension.value.get_values_for_type(x509.DNSName)
+    except OSError as error:
+        raise CommandFailed(f"{file} cannot be read: {error.strerror}.") from None
+    except ValueError as error:
+        raise CommandFailed(f"{file} is not a certificate: {error}.") from None
+    return Facts(
+        names=", ".join(dict.fromkeys(names)) or "nobody",
+        expires=f"{found.not_valid_after_utc:%Y-%m-%d}",
+        serial=f"{found.serial_number:x}",
+        fingerprint=found.fingerprint(hashes.SHA256()).hex(),
+    )
 
 
 def write_certificates(folder: Path, servers: list[str]) -> None:

@@ -17,6 +17,7 @@ from tandem.config.table import Table
 from tandem.config.values import (
     Address,
     AddressRange,
+    CertificateId,
     Duid,
     Duration,
     Hex,
@@ -76,6 +77,7 @@ class Tls(Table):
     ca: str = "{state-dir}/ca.crt"
     certificate: str = "{state-dir}/{server}.crt"
     key: str = "{state-dir}/{server}.key"
+    revoked: list[CertificateId] = []
 
 
 class Failover(Table):
@@ -243,6 +245,7 @@ class Web(Table):
     key: str | None = None
     client_ca: str | None = None
     operators: list[str] = []
+    revoked: list[CertificateId] = []
 
     @field_validator("listen")
     @classmethod
@@ -259,8 +262,8 @@ class Web(Table):
             raise ValueError(f"{host} is not loopback: give certificate and key, so that nobody listens in")
         if self.client_ca is not None and self.certificate is None:
             raise ValueError("client-ca is of use only with certificate and key")
-        if self.operators and self.client_ca is None:
-            raise ValueError("operators are names in clients' certificates: give client-ca, or remove them")
+        if (self.operators or self.revoked) and self.client_ca is None:
+            raise ValueError("operators and revoked are about clients' certificates: give client-ca, or remove them")
         return self
 
     @property

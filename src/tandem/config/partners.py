@@ -25,6 +25,8 @@ class Tls:
     ca: str
     certificate: str
     key: str
+    revoked: frozenset[str] = frozenset()
+    """Serial numbers and SHA-256 fingerprints of certificates that are not accepted any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +80,11 @@ def partner_lines(file: model.File, server: str) -> Iterator[PartnerLine]:
 
 def _tls(failover: model.Failover, state_dir: str, server: str) -> Tls:
     paths = failover.tls or model.Tls()
-    filled = [
+    ca, certificate, key = (
         each.replace("{state-dir}", state_dir).replace("{server}", server)
         for each in (paths.ca, paths.certificate, paths.key)
-    ]
-    return Tls(*filled)
+    )
+    return Tls(ca, certificate, key, frozenset(paths.revoked))
 
 
 def relationships(file: model.File, server: str, links: Iterable[Link]) -> Iterator[Relationship]:

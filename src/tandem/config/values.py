@@ -13,6 +13,7 @@ from tandem.wire.names import complete, write_name
 from tandem.wire.text import read_octets
 
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+FINGERPRINT_DIGITS = 64
 DURATION = re.compile(r"(\d+)\s*([smhdw]?)")
 
 
@@ -68,6 +69,17 @@ def read_range(value: Any) -> tuple[IPv6Address, IPv6Address]:
     if ends[0] > ends[1]:
         raise ValueError(f"{value!r} ends before it begins")
     return ends
+
+
+def read_certificate_id(value: Any) -> str:
+    """Read what names a certificate: its serial number or its SHA-256 fingerprint, in hexadecimal digits."""
+    digits = re.sub(r"[:\s]", "", value).lower() if isinstance(value, str) else ""
+    if not re.fullmatch(r"[0-9a-f]{1,40}|[0-9a-f]{64}", digits):
+        raise ValueError(
+            f"{value!r} is neither a certificate's serial number nor its SHA-256 fingerprint, in hexadecimal digits; "
+            "`tandem pki show` prints both"
+        )
+    return digits if len(digits) == FINGERPRINT_DIGITS else digits.lstrip("0") or "0"
 
 
 def read_hex(value: Any) -> bytes:
@@ -146,4 +158,9 @@ Octets = Annotated[
 Duid = Annotated[bytes, BeforeValidator(read_duid), PlainSerializer(bytes.hex), _text("a DUID in hexadecimal")]
 Domain = Annotated[str, BeforeValidator(read_domain), _text("a domain name")]
 Hostname = Annotated[str, BeforeValidator(read_hostname), _text("a host's name")]
+CertificateId = Annotated[
+    str,
+    BeforeValidator(read_certificate_id),
+    _text("the serial number or the SHA-256 fingerprint of a certificate, in hexadecimal"),
+]
 OneOrMore = BeforeValidator(read_list)

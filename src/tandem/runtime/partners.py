@@ -21,7 +21,7 @@ from tandem.config.partners import PartnerLine
 from tandem.effects.effects import Dial, Hangup, ToPartner
 from tandem.effects.events import ConnectionFailed, Event, PartnerGone, PartnerOctets, PartnerUp
 from tandem.lease.space import Role
-from tandem.runtime.certificates import CertificateError, peer_names, tls_context
+from tandem.runtime.certificates import CertificateError, Peer, peer_of, tls_context
 from tandem.wire.failover import Frames, answer_starttls, is_starttls, stamp, write_starttls
 from tandem.wire.failover_options import FailoverStatus
 from tandem.wire.message import Message, MessageType, read_message
@@ -51,6 +51,8 @@ class Wire(asyncio.Protocol):
 
     def __init__(self, accepted: Callable[[Wire], None] | None = None) -> None:
         self.transport: asyncio.Transport | None = None
+        self.relationships: tuple[str, ...] = ()
+        self.certificate: Peer | None = None  # of the other side, if the stream is secured
         self._accepted = accepted
         self._kept = b""
         self.backlog: deque[PartnerOctets] = deque()
@@ -143,8 +145,9 @@ class Partners:
         self._complaint = ""
 
     def use(self, lines: Iterable[PartnerLine]) -> None:
-        """Serve these relationships from now on; streams that stand are left to the node."""
+        """Serve these relationships from now on; streams that stand are left to the node, but for revoked partners'."""
         self._lines = {line.relationship: line for line in lines}
+        self._drop_revoked()
         secondaries = (line for line in self._lines.values() if line.role is Role.SECONDARY)
         self._wanted = {(line.own_address, line.port) for line in secondaries}
         for endpoint in self._listeners.keys() - self._wanted:
@@ -281,10 +284,10 @@ class Partners:
         wire.transport.pause_reading()
         wire.forget()
         wire.write(answer_starttls(first, None))
-        names = await self._handshake(wire, context, server_side=True)
-        admitted = [line for line in secured if line.partner in names]
+        certificate = await self._handshake(wire, context, server_side=True)
+        admitted = [line for line in secured if not certificate.objection(line)]
         if not admitted:
-            raise NotEstablished(f"its certificate is for {', '.join(sorted(names)) or 'nobody'}")
+            raise NotEstablished(f"its certificate {certificate.objection(secured[0])}")
         return admitted
 
     async def _dial(self, relationship: str) -> None:
@@ -322,12 +325,12 @@ class Partners:
             raise NotEstablished(f"the partner refuses TLS: {status.message or status.status}")
         wire.transport.pause_reading()
         wire.forget()
-        names = await self._handshake(wire, context, server_side=False)
-        if line.partner not in names:
-            raise NotEstablished(f"the partner's certificate is for {', '.join(sorted(names)) or 'nobody'}")
+        certificate = await self._handshake(wire, context, server_side=False)
+        if objection := certificate.objection(line):
+            raise NotEstablished(f"the partner's certificate {objection}")
 
-    async def _handshake(self, wire: Wire, context: ssl.SSLContext, server_side: bool) -> frozenset[str]:
-        """Secure a stream whose reading is paused, and give the names in the other side's certificate."""
+    async def _handshake(self, wire: Wire, context: ssl.SSLContext, server_side: bool) -> Peer:
+        """Secure a stream whose reading is paused, and return what the other side's certificate says."""
         loop = asyncio.get_running_loop()
         assert wire.transport is not None
         secured = await loop.start_tls(
@@ -336,13 +339,24 @@ class Partners:
         if secured is None:
             raise NotEstablished("the connection was closed during the TLS handshake")
         wire.transport = secured
-        return peer_names(secured.get_extra_info("ssl_object"))
+        wire.certificate = peer_of(secured.get_extra_info("ssl_object"))
+        return wire.certificate
 
     def _stands(self, wire: Wire, lines: list[PartnerLine], peer: str, is_dialed: bool) -> None:
         number = next(self._numbers)
         self._wires[number] = wire
-        self._into(PartnerUp(number, tuple(line.relationship for line in lines), peer, is_dialed))
+        wire.relationships = tuple(line.relationship for line in lines)
+        self._into(PartnerUp(number, wire.relationships, peer, is_dialed))
         wire.hand_over(partial(self._octets, number), partial(self._gone, number))
+
+    def _drop_revoked(self) -> None:
+        """End the streams whose partner's certificate was revoked since they were opened."""
+        for number, wire in list(self._wires.items()):
+            lines = [self._lines[name] for name in wire.relationships if name in self._lines]
+            objections = [wire.certificate.objection(line) for line in lines] if wire.certificate is not None else []
+            if any(objections):
+                self._gone(number, f"its certificate {max(objections)}")
+                wire.close()
 
     def _octets(self, number: int, octets: bytes) -> None:
         """Take in what came; the time of that goes with it, however long it waits (RFC 8156 7.1)."""

@@ -24,7 +24,7 @@ from tandem.lease.change import Change
 from tandem.lease.table import load_table
 from tandem.node import Node
 from tandem.runtime.alarm import Alarm
-from tandem.runtime.certificates import days_left
+from tandem.runtime.certificates import days_left, is_exposed
 from tandem.runtime.control import Control
 from tandem.runtime.control_path import control_path
 from tandem.runtime.counters import Counters
@@ -288,7 +288,11 @@ class Runtime:
         self._say("reloaded", file=str(self._path))
 
     def _watch_certificates(self) -> None:
-        """Warn in time of certificates that expire, once a day."""
+        """Warn of keys that others can read, and in time of certificates that expire; once a day."""
+        for key in {line.tls.key for line in self._loaded.lines if line.tls is not None}:
+            if is_exposed(key):
+                advice = "Make a new one if others than the server's user read it, and `chmod 600` it."
+                self._say("key-exposed", "warning", file=key, advice=advice)
         for certificate in {line.tls.certificate for line in self._loaded.lines if line.tls is not None}:
             left = days_left(certificate)
             if left is not None and left < CERTIFICATE_WARN_DAYS:

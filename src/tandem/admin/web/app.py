@@ -44,6 +44,8 @@ ASK_FOR_TOKEN = {"WWW-Authenticate": 'Bearer realm="Tandem"'}
 
 CERTIFICATE: Final = "certificate"
 """Where a request's state has the certificate that its connection was opened with; see `serve.Conversation`."""
+PEER: Final = "peer"
+"""Where it has what names that certificate."""
 
 
 class Wanted(NamedTuple):
@@ -57,6 +59,8 @@ class Wanted(NamedTuple):
     """Names that it may be asked by; a page elsewhere that has its name point here is refused."""
     operators: tuple[str, ...] = ()
     """Names in certificates: who shows one of them may act, who shows another may look."""
+    revoked: frozenset[str] = frozenset()
+    """Serial numbers and fingerprints of certificates that let nobody in any more."""
 
 
 class Refused(Exception):
@@ -181,6 +185,9 @@ class Site:
 
     def _let_in(self, request: Request, role: Role = Role.READ_ONLY, is_open: bool = False) -> None:
         """Return if who asks may have this; Refused says why not."""
+        peer = request.scope.get("state", {}).get(PEER)
+        if peer is not None and peer.is_among(self._wanted.revoked):
+            raise Refused(403, f"The certificate with the serial number {peer.serial} is revoked.")
         if is_open:
             return
         caller = self._caller(request)

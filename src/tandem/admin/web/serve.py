@@ -14,8 +14,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from tandem.admin.client import CommandFailed
 from tandem.admin.console import echo
 from tandem.admin.web.access import Tokens, TokensError
-from tandem.admin.web.app import CERTIFICATE, Site, Wanted
+from tandem.admin.web.app import CERTIFICATE, PEER, Site, Wanted
 from tandem.config.load import Loaded
+from tandem.runtime.certificates import peer_of
 from tandem.runtime.control_path import control_path
 
 CONNECTIONS_MAX = 200
@@ -44,7 +45,9 @@ class Conversation(H11Protocol):
         """Take over a connection whose TLS handshake is done."""
         assert isinstance(transport, asyncio.Transport)
         super().connection_made(transport)
-        self.app_state = {**self.app_state, CERTIFICATE: transport.get_extra_info("peercert")}
+        secured = transport.get_extra_info("ssl_object")
+        peer = peer_of(secured) if secured is not None else None
+        self.app_state = {**self.app_state, CERTIFICATE: transport.get_extra_info("peercert"), PEER: peer}
 
 
 def wanted(loaded: Loaded, folder: Path) -> Wanted:
@@ -57,6 +60,7 @@ def wanted(loaded: Loaded, folder: Path) -> Wanted:
         is_open=is_loopback,
         hosts=("localhost", "127.0.0.1", "[::1]", f"[{host}]" if ":" in host else host, *web.names),
         operators=tuple(web.operators),
+        revoked=frozenset(web.revoked),
     )
 
 
