@@ -10,7 +10,7 @@ SEEDS ?= 1000
 FIRST ?= 0
 JOBS ?= $(shell nproc 2>/dev/null || echo 1)
 
-.PHONY: demo test check sim bench compare docs compiled test-compiled format clean
+.PHONY: demo test check sim breaks bench compare docs compiled test-compiled format clean
 
 demo: $(READY)            ## a server, clients through a relay, and a kill -9: what was promised is what was seen
 	@$(BIN)/tandem demo
@@ -21,6 +21,7 @@ test: $(READY)            ## everything: check, the whole fuzz, and what needs r
 	@$(BIN)/mypy
 	@TANDEM_FUZZ=full $(BIN)/pytest -n 10 --dist worksteal -m "not speed"
 	@$(BIN)/pytest -m speed
+	@$(BIN)/python tests/rfc/breaks.py --sample 8
 
 check: $(READY)           ## the fast loop, about a minute: format, lint, types, tests
 	@$(BIN)/ruff format --check src tests packaging bench monitoring
@@ -42,6 +43,9 @@ $(ENV)/bench: $(READY) bench/requirements.lock
 
 sim: $(READY)             ## simulated worlds, SEEDS of them from FIRST on; what fails is shrunk and shown
 	@$(BIN)/tandem sim --seeds $(SEEDS) --first $(FIRST) --jobs $(JOBS)
+
+breaks: $(READY)          ## each MUST of the RFCs broken on purpose, with the test that notices; SECTIONS="8156 8.4" selects
+	@$(BIN)/python tests/rfc/breaks.py --jobs $(JOBS) $(if $(SECTIONS),"$(SECTIONS)")
 
 docs: .venv-docs/ready    ## the documents as a site, in dist/site; fails if a link leads nowhere
 	@.venv-docs/bin/mkdocs build --quiet

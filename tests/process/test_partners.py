@@ -332,6 +332,27 @@ def test_no_one_comes_in_without_tls_where_it_is_on(certified: Callable[[str], T
     run(test)
 
 
+@pytest.mark.parametrize("is_secure", [True, False])
+def test_who_comes_without_tls_speaks_for_what_goes_without_it(
+    certified: Callable[[str], Tls], is_secure: bool
+) -> None:
+    """Of two relationships with one partner, of which one needs TLS."""
+
+    async def test() -> None:
+        pair = await Pair(certified).open()
+        pair.door.partners.use([pair.line, replace(pair.line, relationship="plain", tls=None)])
+        if is_secure:
+            writer = await secure(pair, b"", certified("a"))
+        else:
+            _, writer = await pair.dial()
+        writer.write(CONNECT)
+        await pair.door.until(lambda: pair.door.of(PartnerUp))
+        assert pair.door.of(PartnerUp)[0].relationships == ("campus" if is_secure else "plain",)
+        writer.close()
+
+    run(test)
+
+
 async def secure(pair: Pair, behind: bytes, tls: Tls) -> asyncio.StreamWriter:
     """Ask for TLS with plain text behind it, and shake hands once that is granted."""
     reader, writer = await pair.dial()

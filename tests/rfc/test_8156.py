@@ -6,10 +6,11 @@ import ssl
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import cache
 from ipaddress import IPv6Address
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -23,17 +24,18 @@ from tandem.config.partners import Tls
 from tandem.config.problems import ConfigError
 from tandem.effects.effects import Effects, Note, Out, ToPartner
 from tandem.effects.now import Moment
-from tandem.failover.bindings import accepted, lease_update
+from tandem.failover.bindings import accepted, client_update, lease_update
 from tandem.failover.handshake import Refuse, read_terms, write_terms
+from tandem.failover.record import FACT_PREFIX, HEARTBEAT_FACT, read_record
 from tandem.failover.session import Session
 from tandem.failover.states import State
 from tandem.lease.lease import TIMED, BindingStatus, Lease, key_of
 from tandem.lease.share import Share
-from tandem.lease.space import Role
+from tandem.lease.space import Role, address_owner
 from tandem.lease.table import LeaseTable
 from tandem.runtime.certificates import tls_context
 from tandem.wire import failover_options as fo
-from tandem.wire.binding import LeaseUpdate, LeaseVerdict, Update, read_update, write_reply, write_update
+from tandem.wire.binding import LeaseUpdate, LeaseVerdict, Update, read_reply, read_update, write_reply, write_update
 from tandem.wire.failover import SIZE, FailoverMessage, FailoverType, find, message, read_failover_message
 from tandem.wire.failover_options import ClientData, FailoverStatus
 from tandem.wire.octets import write_option
@@ -310,6 +312,48 @@ def test_an_answer_gives_back_the_time_of_the_end() -> None:
         assert find(held.options, fo.PartnerLifetimeSent) == fo.PartnerLifetimeSent(to_wire(NOW + 90))
 
 
+def since_2000(utc_s: int) -> bytes:
+    """Return the octets of a time by what RFC 8156 5.5 says, and not by what the product makes of it."""
+    return int(utc_s - datetime(2000, 1, 1, tzinfo=UTC).timestamp()).to_bytes(4, "big")
+
+
+TIMES_OF_A_LEASE = {
+    fo.ExpirationTime: "expiration_time",  # 5.5.4
+    fo.PartnerLifetime: "partner_lifetime",  # 5.5.7
+    fo.PartnerRawCltTime: "partner_raw_clt_time",  # 5.5.10
+    fo.StartTimeOfState: "start_time_of_state",  # 5.5.17
+    fo.StateExpirationTime: "state_expiration_time",  # 5.5.18
+}
+
+
+def test_times_are_seconds_since_2000() -> None:
+    """5.5.4 to 5.5.18, and the base time of RFC 7653 6.3.1; read, they are the same times again."""
+    names = TIMES_OF_A_LEASE.values()
+    lease = LeaseUpdate(ADDRESS, 1, 2, 3, 4, 5, BindingStatus.ACTIVE, NOW)
+    times: dict[str, Any] = {name: NOW + 100 * number for number, name in enumerate(names, 1)}
+    lease = lease._replace(**times)
+    data = write_update(Update(b"client", b"", (lease,)), NOW)
+    assert write_option(fo.BaseTime.code, since_2000(NOW)) in data
+    for kind, name in TIMES_OF_A_LEASE.items():
+        assert write_option(kind.code, since_2000(getattr(lease, name))) in data
+    assert read_update(data).leases == (lease,)
+    reply = write_reply(Update(b"client", b"", (lease,)), [LeaseVerdict(ADDRESS)])
+    assert write_option(fo.PartnerLifetimeSent.code, since_2000(lease.partner_lifetime)) in reply  # 5.5.8
+    assert read_reply(reply).verdicts[0].partner_lifetime_sent == lease.partner_lifetime
+    for each in said(T.STATE):
+        for option in each.message.read_options():
+            if isinstance(option, fo.StartTimeOfState | fo.PartnerDownTime):  # 5.5.17, 5.5.9
+                assert abs(option.time - int.from_bytes(since_2000(NOW), "big")) < 30 * 86400
+
+
+def test_reconfigure_data_comes_back_as_it_was_told() -> None:
+    """5.5.13: this server makes none, and what it is told keeps its time."""
+    of_lease = write_options((fo.ReconfigureData(int.from_bytes(since_2000(NOW), "big"), b"key"),))
+    theirs = LeaseUpdate(ADDRESS, 1, 2, 3, 4, 5, BindingStatus.ACTIVE, NOW, NOW + 60, details=of_lease)
+    lease = accepted(None, theirs, Update(b"client", b"", (theirs,)), NOW)
+    assert of_lease in write_update(client_update([lease]), NOW)
+
+
 def in_step() -> Witness:
     """Give a primary in NORMAL with a partner that the script speaks for."""
     witness = Witness()
@@ -365,16 +409,112 @@ def test_when_the_partner_heard_the_client_is_kept_as_it_was_told(ahead_s: int) 
     assert lease_update(after).partner_raw_clt_time == NOW + ahead_s
 
 
+def updates_of(witness: Witness) -> list[FailoverMessage]:
+    """Return the BNDUPDs that were sent."""
+    return [each.message for each in witness.said if each.message.type is T.BNDUPD]
+
+
+@pytest.mark.parametrize("more_s", [-600, 0, 1, 86_400])
+def test_no_more_is_acknowledged_than_was_sent(more_s: int) -> None:
+    """4.4: whatever the partner gives back, a lease may not be promised beyond what it was told."""
+    witness = in_step()
+    witness.obey("c1 request na=1 server=a")
+    (told,) = updates_of(witness)
+    (sent,) = read_update(told.options).leases
+    given_back = Update(b"c1", b"", (sent._replace(partner_lifetime=sent.partner_lifetime + more_s),))
+    witness._puppet_answers(told, write_reply(given_back, [LeaseVerdict(sent.key)]))
+    table = witness._servers["a"].table
+    assert table is not None
+    lease = table.get(sent.key)
+    assert lease is not None
+    assert lease.acked_partner_lifetime == sent.partner_lifetime + min(more_s, 0)
+
+
+@pytest.mark.parametrize("command", ["release na=1 server=a", "decline na=1 server=a", "renew na=1 server=a"])
+def test_the_last_transaction_is_when_the_client_was_heard(command: str) -> None:
+    """7.4, whatever it said."""
+    witness = in_step()
+    witness.obey("c1 request na=1 server=a")
+    witness.obey("accepts")
+    witness.obey("tick 5s")
+    witness.obey(f"c1 {command}")
+    first, second = (read_update(each.options).leases[0] for each in updates_of(witness))
+    assert second.client_last_transaction_time == first.client_last_transaction_time + 5
+
+
 def test_the_clients_name_is_told() -> None:
     """9.5."""
     witness = Witness()
     for command in ("given a NORMAL", "says NORMAL", "c1 request na=1 server=a fqdn=laptop.example.net."):
         witness.obey(command)
-    (update,) = (each.message for each in witness.said if each.message.type is T.BNDUPD)
+    (update,) = updates_of(witness)
     assert write_options((ClientFqdn(1, "laptop.example.net."),)) in update.options
 
 
+@pytest.mark.parametrize(
+    ("since_s", "is_acknowledged"), [(-50, False), (50, False), (50, True)], ids=["older", "newer", "acknowledged"]
+)
+def test_free_is_rejected_for_what_the_secondary_has_given_to_a_client(since_s: int, is_acknowledged: bool) -> None:
+    """4.2.2, whether the primary decided to take it back before the client was given something in it, or after."""
+    witness = Witness()
+    for command in ("given b NORMAL", "says NORMAL"):
+        witness.obey(command)
+    large = key_of(int(IPv6Address("2001:db9:8000::")), 33)
+    given = LeaseUpdate(large, 0, 0, 0, 0, 0, BindingStatus.FREE_BACKUP, NOW - 100)
+    witness.answer_to(write_update(Update(b"", b"", (given,)), NOW))
+    witness.obey("c1 request pd=1 server=b")
+    (lease,) = read_update(updates_of(witness)[0].options).leases
+    assert large >> 8 <= lease.key >> 8
+    if is_acknowledged:
+        witness.obey("accepts")
+    taken_back = given._replace(status=BindingStatus.FREE, start_time_of_state=lease.start_time_of_state + since_s)
+    (prefix,) = witness.answer_to(write_update(Update(b"", b"", (taken_back,)), NOW))
+    assert isinstance(prefix, IaPrefix)
+    status = find(prefix.options, Status)
+    assert status is not None
+    assert status.status == S.OUTDATED_BINDING_INFORMATION
+
+
+# -- recovering
+
+
+@pytest.mark.parametrize("last_heard_utc", [NOW - 200, 0], ids=["known", "unknown"])
+def test_recover_wait_lasts_for_the_mclt(last_heard_utc: int) -> None:
+    """8.6.2: from when this server last served, or from now on if that is not known."""
+    witness = Witness()
+    witness.obey("given a RECOVER")
+    server = witness._servers["a"]
+    server.facts[HEARTBEAT_FACT] = b"%d" % last_heard_utc
+    witness.obey("start a")
+    witness.obey("tick 6s")
+    for command in ("connect", "says NORMAL communicated", "says UPDDONE"):
+        witness.obey(command)
+    record = read_record(server.facts[FACT_PREFIX + "campus"])
+    assert record.state is State.RECOVER_WAIT
+    assert record.wait_until == (last_heard_utc or record.start_time_of_state) + record.mclt_s
+    left_s = record.wait_until - witness._now(server).utc
+    witness.obey(f"tick {left_s - 1}s")
+    assert witness.obey("states").startswith("a: RECOVER-WAIT")
+    witness.obey("tick 2s")
+    assert not witness.obey("states").startswith("a: RECOVER-WAIT")
+
+
 # -- alone
+
+
+@pytest.mark.parametrize("status", [BindingStatus.EXPIRED, BindingStatus.RELEASED, BindingStatus.RESET])
+@pytest.mark.parametrize("unsent_since", [None, NOW - 1, NOW, NOW + 1])
+@pytest.mark.parametrize("alone_since", [None, NOW])
+def test_an_address_of_the_partner_that_is_over_is_for_its_last_client_only(
+    status: BindingStatus, unsent_since: int | None, alone_since: int | None
+) -> None:
+    """4.2.1, 8.8.1: and for that one as long as the partner cannot have heard of the end."""
+    lease = Lease(ADDRESS, status, b"one", 1, NOW, NOW - 900, NOW, 3, 4, 1, 2, b"")
+    later = NOW + 10 * 86_400
+    share = Share(address_owner(ADDRESS).partner, LeaseTable(), 3600, unsent_since, alone_since)
+    assert not share.may_give(ADDRESS, lease, False, later)
+    is_untold = unsent_since is not None and unsent_since < NOW
+    assert share.may_give(ADDRESS, lease, True, later) is is_untold
 
 
 TIMES = ("state_expiration_time", "partner_lifetime", "acked_partner_lifetime", "expiration_time")

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import ast
 import os
-import tomllib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 
-ROOT = Path(__file__).parent.parent.parent
-CODE = ROOT / "src" / "tandem"
-FOLDER = ROOT / "docs" / "requirements"
-FILES = sorted(FOLDER.glob("rfc*.toml"))
+from rfc.breaks import load, sample
+from rfc.requirements import CODE, FILES, ROOT, Requirement, elsewhere, musts, name, requirements
+
 PAGE = ROOT / "docs" / "requirements.md"
 LEVELS = ("MUST", "MUST NOT", "SHOULD", "SHOULD NOT")
 HEAD = """\
@@ -28,51 +24,6 @@ of somebody else, or only of servers that do what this one does not.
 """
 SUMMARY = "\n| | all | not ours | with a test | not followed |\n|---|---|---|---|---|\n"
 TABLE = "\n| | | what is asked | code | tests |\n|---|---|---|---|---|\n"
-
-
-class Requirement(NamedTuple):
-    """One key word of an RFC that a server has to do with."""
-
-    section: str
-    number: int
-    level: str
-    says: str
-    code: tuple[str, ...] = ()
-    tests: tuple[str, ...] = ()
-    hole: str = ""
-    """Why it is not followed, or not in everything; empty if it is."""
-    not_ours: str = ""
-    """Whose it is if it is not this server's, and why; empty if it is."""
-
-
-@dataclass(frozen=True)
-class Elsewhere:
-    """How many key words of a section are somebody else's duty alone."""
-
-    section: str
-    count: int
-    who: str
-
-
-@cache
-def requirements(file: Path) -> tuple[Requirement, ...]:
-    """Give the requirements in a file, in its order. TypeError for a key that there is not."""
-    return tuple(_requirement(entry) for entry in tomllib.loads(file.read_text()).get("requirement", []))
-
-
-def _requirement(entry: dict[str, Any]) -> Requirement:
-    lists = {key: tuple(entry.get(key, ())) for key in ("code", "tests")}
-    return Requirement(**{**entry, **lists})
-
-
-def elsewhere(file: Path) -> list[Elsewhere]:
-    """Give what a file counts as somebody else's."""
-    return [Elsewhere(**entry) for entry in tomllib.loads(file.read_text()).get("elsewhere", [])]
-
-
-def name(file: Path, each: Requirement) -> str:
-    """Name a requirement: the RFC, the section, the number within that."""
-    return f"{file.stem.removeprefix('rfc')} {each.section}-{each.number}"
 
 
 def place(section: str) -> tuple[int, ...]:
@@ -144,6 +95,40 @@ def test_each_is_done_and_shown_or_says_why_not(file: Path) -> None:
 @of_each_rfc
 def test_each_must_is_followed(file: Path) -> None:
     assert [(name(file, each), each.hole) for each in requirements(file) if each.hole and "MUST" in each.level] == []
+
+
+# -- what shows that the tests fail without the code (breaks.py)
+
+
+def test_each_must_has_a_break_or_a_reason_to_have_none() -> None:
+    breaks, without = load()
+    broken = [rule for each in breaks for rule in each.rules]
+    excused = [rule for each in without for rule in each.rules]
+    known = {rule for rule in musts() if rule.startswith("8156") or rule in broken or rule in excused}
+    assert {*broken, *excused} == known
+    assert {*broken} & {*excused} == set()
+    assert all(each.why for each in without)
+
+
+def test_each_break_is_of_a_text_that_occurs_once() -> None:
+    """Whoever changes such a line changes `now` and `broken` in tests/rfc/breaks.toml, too."""
+    wrong = []
+    for each in load()[0]:
+        count = (CODE / each.file).read_text().count(each.now)
+        if count != 1 or each.now == each.broken:
+            wrong.append(f"{', '.join(each.rules)}: {each.now!r} occurs {count} times in {each.file}")
+    assert wrong == []
+
+
+def test_each_break_is_noticed_by_a_test_that_its_requirements_name() -> None:
+    listed = musts()
+    assert [(rule, each.test) for each in load()[0] for rule in each.rules if each.test not in listed[rule].tests] == []
+
+
+def test_each_break_is_tried_within_some_days() -> None:
+    breaks = load()[0]
+    days = range(-(-len(breaks) // 8))
+    assert {each for day in days for each in sample(breaks, 8, day)} == {*breaks}
 
 
 # -- the page
