@@ -15,9 +15,10 @@ from tandem.imports.dhcpd_options import NAMES
 from tandem.imports.dhcpd_tests import read_expression
 from tandem.imports.dhcpd_text import Word
 from tandem.imports.kea_tests import built_in_class, read_test
-from tandem.imports.options import CannotCarry, OptionReader
+from tandem.imports.options import OptionReader
+from tandem.imports.report import CannotCarry
 
-CODE_OF = OptionReader().code_of
+OPTIONS = OptionReader()
 
 
 @pytest.mark.parametrize(
@@ -27,7 +28,60 @@ CODE_OF = OptionReader().code_of
         ("option[bootfile-url].exists", {"option": {"code": 59}}),
         ("option[61].hex == 0x0007", {"option": {"code": 61, "is": "0x0007"}}),
         ("0x7 == option[61].hex", {"option": {"code": 61, "is": "0x07"}}),
-        ("option[15].text == 'lab'", {"option": {"code": 15, "is": "lab"}}),
+        ("option[59].text == 'lab'", {"option": {"code": 59, "is": "lab"}}),
+        ("option[user-class].hex == 0x000469505845", {"option": {"code": 15, "is": "0x000469505845"}}),
+        (
+            "substring(option[17].option[2].hex,0,5) == 'RADIO'",
+            {"vendor-option": {"code": 2, "starts-with": "RADIO"}},
+        ),
+        ("option[17].option[1].exists", {"vendor-option": {"code": 1}}),
+        ("known and not unknown", {"all": [{"reserved": True}, {"not": {"reserved": False}}]}),
+        (
+            "substring(substring(option[1].hex,1,3),0,1) == 'a'",
+            {"option": {"code": 1, "from": 1, "length": 1, "is": "a"}},
+        ),
+        ("'a' == 'a'", {"all": []}),
+        ("concat('a','b') == 'ac'", {"any": []}),
+        (
+            "concat(substring(option[1].hex,0,2),substring(option[1].hex,8,2)) == 0x00030005",
+            {
+                "all": [
+                    {"option": {"code": 1, "starts-with": "0x0003"}},
+                    {"option": {"code": 1, "from": 8, "length": 2, "is": "0x0005"}},
+                ]
+            },
+        ),
+        ("'a' + option[15].hex + 'b' == 'axb'", {"option": {"code": 15, "is": "x"}}),
+        ("('a' + option[15].hex) == 'b'", {"any": []}),
+        ("'abc' + option[15].hex == 'ab'", {"any": []}),
+        (
+            "ifelse(option[15].exists, option[15].hex, 'none') == 'none'",
+            {
+                "any": [
+                    {"all": [{"option": {"code": 15}}, {"option": {"code": 15, "is": "none"}}]},
+                    {"not": {"option": {"code": 15}}},
+                ]
+            },
+        ),
+        (
+            "hexstring(substring(option[1].hex,8,2), ':') == '00:05'",
+            {"option": {"code": 1, "from": 8, "length": 2, "is": "0x0005"}},
+        ),
+        ("hexstring(option[1].hex, '') == '000a'", {"option": {"code": 1, "is": "0x000a"}}),
+        ("hexstring(option[1].hex, ':') == '00:0A'", {"any": []}),
+        ("hexstring(option[1].hex, ':') == '000a'", {"any": []}),
+        ("uint16totext(option[61].hex) == '7'", {"option": {"code": 61, "is": "0x0007"}}),
+        ("int8totext(option[61].hex) == '-1'", {"option": {"code": 61, "is": "0xff"}}),
+        ("uint16totext(option[61].hex) == '07'", {"any": []}),
+        ("addrtotext(relay6[0].linkaddr) == '2001:db8::1'", {"link-address": "2001:db8::1/128", "relay": -1}),
+        (
+            "split(option[39].hex, '.', 1) == 'x'",
+            {"any": [{"option": {"code": 39, "is": "x"}}, {"option": {"code": 39, "starts-with": "x."}}]},
+        ),
+        (
+            "ifelse(member('a'), concat('x', option[15].hex), 'y') == 'xz'",
+            {"all": [{"class": "a"}, {"option": {"code": 15, "is": "z"}}]},
+        ),
         ("substring(option[16].hex,6,5) == 'phone'", {"option": {"code": 16, "from": 6, "length": 5, "is": "phone"}}),
         ("substring(option[1].hex, 0, 2) == 0x0003", {"option": {"code": 1, "starts-with": "0x0003"}}),
         ("substring(option[1].hex, -2, all) == 'ab'", {"option": {"code": 1, "from": -2, "is": "ab"}}),
@@ -51,20 +105,25 @@ CODE_OF = OptionReader().code_of
     ],
 )
 def test_what_kea_says(expression: str, condition: dict[str, Any]) -> None:
-    assert read_test(expression, CODE_OF) == condition
+    assert read_test(expression, OPTIONS) == condition
     When.model_validate(condition)
 
 
 @pytest.mark.parametrize(
     "expression",
     [
-        "concat('a','b') == 'ab'",
+        "option[15].text == 'lab'",
+        "option[999].text == 'lab'",
+        "relay6[0].option[18].text == 'ge'",
+        "split(option[39].hex, '.', 2) == 'x'",
+        "concat(option[1].hex, option[2].hex) == 'ab'",
+        "vendor-class[9].data[1] == 'x'",
+        "lcase(option[15].hex) == 'x'",
         "pkt.len == 5",
         "option[60].option[1].hex == 'x'",
         "option[no-such].exists",
-        "substring(substring(option[1].hex,1,3),0,1) == 'a'",
-        "'a' == 'a'",
         "option[1].hex == option[2].hex",
+        "substring(option[1].hex,0,2) + substring(option[1].hex,8,2) == 0x000300",
         "option[1].hex == ''",
         "option[1].hex",
         "member('a'",
@@ -79,7 +138,7 @@ def test_what_kea_says(expression: str, condition: dict[str, Any]) -> None:
 )
 def test_what_kea_says_that_has_no_like_here(expression: str) -> None:
     with pytest.raises(CannotCarry, match=r"\.$"):
-        read_test(expression, CODE_OF)
+        read_test(expression, OPTIONS)
 
 
 def test_classes_that_kea_has_by_itself() -> None:
@@ -184,7 +243,7 @@ PIECES = (
 @example("relay6[0].option")
 def test_whatever_stands_there_it_is_read_or_refused(expression: str) -> None:
     readers: tuple[Callable[[], Any], ...] = (
-        lambda: read_test(expression, CODE_OF),
+        lambda: read_test(expression, OPTIONS),
         lambda: read_expression(words(expression), dhcpd_code_of),
     )
     for read in readers:

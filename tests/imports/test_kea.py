@@ -210,10 +210,13 @@ def test_a_pair_needs_two(tmp_path: Path) -> None:
     ("reservation", "expected"),
     [
         ({"duid": "01:02:03", "ip-addresses": ["2001:db8:1::5"]}, {"2001:db8:1::/64": {"address": ["2001:db8:1::5"]}}),
-        ({"duid": "01:02:03", "prefixes": ["2001:dba::/56"]}, {"2001:db8:1::/64": {"prefix": ["2001:dba::/56"]}}),
+        (
+            {"duid": "01:02:03", "prefixes": ["2001:dba::/56"]},
+            {"2001:db8:1::/64": {"prefix": ["2001:dba::/56"]}, "2001:db8:2::/64": {"prefix": ["2001:dba::/56"]}},
+        ),
         (
             {"duid": "01:02:03", "hostname": "h."},
-            {"2001:db8:1::/64": {"hostname": "h"}, "2001:db8:2::/64": {"hostname": "h"}},
+            {"2001:db8:1::/64": {"hostname": "h."}, "2001:db8:2::/64": {"hostname": "h."}},
         ),
         ({"duid": "01:02:03", "ip-addresses": ["2001:db8:9::5"]}, {}),
     ],

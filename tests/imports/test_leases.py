@@ -198,6 +198,23 @@ def test_a_broken_file_of_dhcpd_is_refused(tmp_path: Path, old: str, new: str) -
     assert str(path) in str(raised.value)
 
 
+def test_a_prefix_with_bits_behind_its_length_is_cut_and_its_line_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "leases6.csv"
+    path.write_text(HEAD + row("2001:db9:0:100::1", kind=2))
+    (found,) = read_kea_leases(path)
+    assert show_key(found.key) == "2001:db9:0:100::/56"
+    assert "line 2: 2001:db9:0:100::1 has bits behind its length, and was read as 2001:db9:0:100::/56." in found.remark
+    assert put_leases([found], settings(), tmp_path / "state", lambda _: None).remarks == [found.remark]
+
+
+@pytest.mark.parametrize("length", ["0", "129", "-1"])
+def test_a_prefix_of_no_length_is_refused(tmp_path: Path, length: str) -> None:
+    path = tmp_path / "leases6.csv"
+    path.write_text(HEAD + row("2001:db9:0:100::", kind=2).replace(",56,", f",{length},"))
+    with pytest.raises(ImportFailed, match=r"line 2, is not a lease: .* is not the length of a prefix"):
+        list(read_kea_leases(path))
+
+
 def lease(key_text: str, **changes: object) -> Imported:
     network = IPv6Network(key_text)
     made = Imported(
@@ -223,7 +240,7 @@ def test_leases_are_put_where_the_server_finds_them_and_the_partner_is_owed_them
         tmp_path / "state",
         told.append,
     )
-    assert found == Counts(2002, 1)
+    assert found == Counts(2002, 1, [])
     assert told == [1000, 2000]
     leases = kept(tmp_path / "state")
     assert len(leases) == 2002

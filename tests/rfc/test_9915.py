@@ -418,7 +418,8 @@ def test_no_two_vendor_classes_are_sent(tmp_path: Path) -> None:
 
 @pytest.mark.rfc("9915 21.17")
 def test_vendor_options_are_codes_lengths_and_values() -> None:
-    answer = answer_to(serve(), say(MessageType.INFORMATION_REQUEST, OptionRequest((VendorOptions.code,))))
+    asked = OptionRequest((VendorOptions.code,))
+    answer = answer_to(serve(), say(MessageType.INFORMATION_REQUEST, asked, VendorClass(32473, (b"box",))))
     (found,) = (each for each in answer.options if isinstance(each, VendorOptions))
     assert found.body() == bytes.fromhex("00007ed9 0001 0002 0a0b 0002 0001 ff")
 

@@ -13,6 +13,7 @@ from tandem.config.classes import When
 from tandem.config.load import parse
 from tandem.config.problems import ConfigError
 from tandem.effects.conditions import Comparison, Condition, Every, Exists, Matches, Not, Subject, Where
+from tandem.effects.options import OptionSet
 from tandem.effects.settings import ClientClass, Settings
 from tandem.server.classes import Classes
 from tandem.wire.message import Message, MessageType, Relayed
@@ -36,6 +37,7 @@ ASKED = Message(
         UserClass((b"lab", b"printer")),
         VendorClass(9, (b"phone-7", b"v2")),
         VendorClass(10, (b"tablet",)),
+        VendorClass(4444, ()),
         VendorOptions(4491, ((1, b"\0\x02"), (32, b"cm"))),
         Unknown(1000, b"\x01\x02\x03\x04"),
         Unknown(1001, b""),
@@ -60,8 +62,8 @@ FAR = Relayed(
 
 
 def holds(condition: Condition, question: Message | Relayed = FAR, from_duid: bool = False) -> bool:
-    classes = (ClientClass("class.x", "x", condition, {}),)
-    settings = Settings("a", (), (), 0, {}, 0, 0, link_layer_from_duid=from_duid, classes=classes)
+    classes = (ClientClass("class.x", "x", condition, OptionSet()),)
+    settings = Settings("a", (), (), 0, OptionSet(), 0, 0, link_layer_from_duid=from_duid, classes=classes)
     data = question.write()
     relays, start, end = unwrap(data)
     return Classes(settings).of(read_client_message(data, start, end), relays, None, "ens3") == {"x"}
@@ -82,6 +84,9 @@ def when(text: dict[str, Any]) -> Condition:
         ({"vendor-class": {"enterprise": 9, "is": "v2"}}, True),
         ({"vendor-class": {"enterprise": 11}}, False),
         ({"vendor-class": {"enterprise": 10}}, True),
+        ({"vendor-class": {"enterprise": 4444}}, True),
+        ({"not": {"vendor-class": {"enterprise": 4444}}}, False),
+        ({"vendor-class": {"enterprise": 4444, "starts-with": "x"}}, False),
         ({"vendor-option": {"enterprise": 4491, "code": 1, "is": "0x0002"}}, True),
         ({"vendor-option": {"code": 32, "starts-with": "c"}}, True),
         ({"vendor-option": {"enterprise": 4491, "ends-with": "cm"}}, True),

@@ -58,8 +58,8 @@ def test_what_is_read(tmp_path: Path) -> None:
     assert (link.name, subnet.interface) == ("ens3", "ens3")
     assert (subnet.lifetimes.preferred_s, subnet.lifetimes.valid_s) == (2700, 7200)
     assert (subnet.lifetimes.renew_s, subnet.lifetimes.rebind_s) == (900, 2160)
-    assert found.settings.options[65] == b"\0\x41\0\3abc"
-    assert [pool.options for pool in subnet.pools] == [{}, {65: b"\0\x41\0\2\1\2"}, {}]
+    assert found.settings.options.encoded[65] == b"\0\x41\0\3abc"
+    assert [pool.options.encoded for pool in subnet.pools] == [{}, {65: b"\0\x41\0\2\1\2"}, {}]
     assert subnet.pools[2].exclude == (0xFF << 64, 64)
     (reservation,) = link.reservations
     assert reservation.duid == b"\0\1\2\3"
@@ -125,7 +125,7 @@ def test_the_first_address_of_a_subnet_of_any_length_is_its_routers() -> None:
 
 
 def test_reserved_twice_and_one_client_twice() -> None:
-    again = GOOD + '\n[[subnet.reservation]]\nduid = "00-01-02-03"\naddress = "2001:db8:1::5"\n'
+    again = GOOD + '\n[[subnet.reservation]]\nduid = "00-01-02-03"\nprefix = "2001:db9:ffff:10::/60"\n'
     found = problems(again)
     assert any("it overlaps subnet[1].reservation[1]" in problem for problem in found)
     assert any("is for the same client" in problem for problem in found)
@@ -165,5 +165,5 @@ def test_what_relays_say_leads_to_one_link() -> None:
     )
     found = problems(GOOD + second + second.replace("db8:7", "db8:8"))
     assert [problem.split(", ", 1)[1] for problem in found] == [
-        f"subnet[3].{key}: subnet[2] has it too, and is on another link." for key in ("relay", "interface-id")
+        "subnet[3].interface-id: subnet[2] has it too, and is on another link."
     ]

@@ -25,6 +25,7 @@ from tandem.wire.options import (
     RelaySuppliedOptions,
     RemoteId,
     ServerId,
+    VendorClass,
 )
 
 ERP_DOMAIN = 65  # RFC 6440: the option that relays may supply
@@ -35,6 +36,7 @@ OURS = ServerId(SERVER_DUID)
 OFF_LINK = IPv6Address("2001:db8:ffff::1").packed
 OTHERS_PREFIX = IaPrefix(0, 0, 56, IPv6Address("2001:db9:0:300::").packed)
 REMOTE_ID = RemoteId(32473, b"line 7")
+VENDOR = VendorClass(32473, (b"box",))
 
 
 def client(number: int) -> ClientId:
@@ -46,7 +48,7 @@ RESERVED = client(9)
 
 def say(type_: MessageType, who: ClientId, *options: Option) -> Message:
     named = (OURS,) if type_ in NAMES_THE_SERVER else ()
-    return Message(type_, 0x7A11 + who.duid[-1], (who, *named, ElapsedTime(250), ALL_OPTIONS, *options))
+    return Message(type_, 0x7A11 + who.duid[-1], (who, *named, ElapsedTime(250), ALL_OPTIONS, VENDOR, *options))
 
 
 NAMES_THE_SERVER = (MessageType.REQUEST, MessageType.RENEW, MessageType.RELEASE, MessageType.DECLINE)

@@ -27,6 +27,8 @@ ServerName = Annotated[
 Interfaces = Annotated[list[str] | None, typer.Option(metavar="NAME", help="An interface to serve; may be repeated.")]
 Full = Annotated[bool, typer.Option("--all", help="Name all settings, also those that mean the same here.")]
 
+REMARKS_SHOWN = 20
+"""Leases of which something is said."""
 SETTINGS_SHOWN = 5
 """Settings with one reason that are named, unless all are asked for."""
 
@@ -100,8 +102,8 @@ def _import(
         _fail(console, str(error))
     except ConfigError as error:
         _fail(console, "The file cannot be served yet:", *(f"  {each}" for each in error.problems))
-    if loaded.complaints:
-        _fail(console, *loaded.complaints)
+    if loaded.complaints or report.to_mend:
+        _fail(console, *loaded.complaints, *report.to_mend)
     console.print("The file can be served." if output is None else f"{output} can be served.", soft_wrap=True)
 
 
@@ -124,6 +126,10 @@ def _put_leases(leases: Iterator[Imported], settings: Settings, folder: Path, co
         task = progress.add_task("leases", total=None)
         counts = put_leases(leases, settings, folder, lambda taken: progress.update(task, completed=taken))
     console.print(f"{counts.taken:,} leases are in {folder}.", soft_wrap=True)
+    for remark in counts.remarks[:REMARKS_SHOWN]:
+        console.print(remark, soft_wrap=True)
+    if len(counts.remarks) > REMARKS_SHOWN:
+        console.print(f"and {len(counts.remarks) - REMARKS_SHOWN:,} more like these.", soft_wrap=True)
     if counts.elsewhere:
         console.print(
             f"{counts.elsewhere:,} leases belong to no subnet of the file, and were left out.",

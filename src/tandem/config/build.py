@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from hashlib import sha256
 from ipaddress import IPv6Network
 
 from tandem.config import model
-from tandem.config.check import effective_lifetimes
 from tandem.config.definitions import OptionDefinition
+from tandem.config.lifetimes import Lifetimes, effective, of_class
 from tandem.config.lines import Lines
+from tandem.config.options import Options
 from tandem.config.partners import relationships, servers_of
 from tandem.config.problems import show_location
 from tandem.effects.reservations import NO_RESERVATIONS, Reservations, Row, pack
@@ -22,9 +23,7 @@ from tandem.effects.settings import (
     Settings,
     SubnetSettings,
 )
-from tandem.lease.lease import FOREVER
 from tandem.lease.pool import Holes
-from tandem.lease.promise import Lifetimes
 from tandem.lease.space import Interval, Range, interval_of
 
 Definitions = Mapping[str, OptionDefinition]
@@ -56,7 +55,7 @@ def settings_of(file: model.File, name: str, lines: Lines, text: str) -> Setting
         interfaces=tuple(local_names.values()),
         links=links,
         preference=server.preference,
-        options=file.options.encode(file.option_definition),
+        options=file.options.encode(file.option_definition, file.always_send),
         decline_time_s=file.decline_time,
         reuse_grace_s=file.reuse_grace,
         relationships=tuple(relationships(file, name, links)),
@@ -74,6 +73,7 @@ def _links(file: model.File, name: str, local_names: Mapping[str, str]) -> Itera
     reserved = Reserved(
         interval_of(key) for _, subnet in mine for row in subnet.reservation if row is not None for key in row.keys
     )
+    shared = frozenset() if file.ip_reservations_unique else _shared_leases(subnet for _, subnet in mine)
     grouped: dict[str, list[tuple[int, SubnetSettings]]] = {}
     for number, subnet in mine:
         made = _subnet(file, number, local_names, reserved)
@@ -82,7 +82,7 @@ def _links(file: model.File, name: str, local_names: Mapping[str, str]) -> Itera
         rows = [
             row
             for on_link, (number, _) in enumerate(subnets)
-            for row in _rows(file.subnet[number], number, on_link, file.option_definition)
+            for row in _rows(file.subnet[number], number, on_link, file.option_definition, shared)
         ]
         reservations = Reservations(pack(rows)) if rows else NO_RESERVATIONS
         last, _ = subnets[-1]
@@ -92,7 +92,7 @@ def _links(file: model.File, name: str, local_names: Mapping[str, str]) -> Itera
 def _class(file: model.File, name: str, local_names: Mapping[str, str]) -> ClientClass:
     described = file.class_[name]
     condition = described.when.condition(local_names) if described.when is not None else None
-    options = described.options.encode(file.option_definition)
+    options = described.options.encode(file.option_definition, described.always_send)
     return ClientClass(show_location(("class", name)), name, condition, options, described.drop)
 
 
@@ -100,14 +100,17 @@ def _subnet(file: model.File, number: int, local_names: Mapping[str, str], reser
     subnet = file.subnet[number]
     definitions = file.option_definition
     where = show_location(("subnet", number))
+    lifetimes = effective(subnet.lifetimes, file.lifetimes)
+    of_classes = {name: each.lifetimes for name, each in file.class_.items() if each.lifetimes != Lifetimes()}
     return SubnetSettings(
         where=where,
         name=str(subnet.prefix),
         first=int(subnet.prefix[0]),
         last=int(subnet.prefix[-1]),
         interface=local_names.get(subnet.interface) if subnet.interface else None,
-        lifetimes=_lifetimes(*effective_lifetimes(file, subnet)),
-        options=subnet.options.encode(definitions),
+        lifetimes=lifetimes.complete(),
+        class_lifetimes={name: of_class(own, lifetimes).complete() for name, own in of_classes.items()},
+        options=subnet.options.encode(definitions, subnet.always_send),
         rapid_commit=file.rapid_commit if subnet.rapid_commit is None else subnet.rapid_commit,
         pools=tuple(_pools(subnet, where, definitions, reserved)),
         classes=frozenset(subnet.classes),
@@ -116,24 +119,13 @@ def _subnet(file: model.File, number: int, local_names: Mapping[str, str], reser
     )
 
 
-def _lifetimes(preferred_s: int, valid_s: int, renew_s: int | None, rebind_s: int | None) -> Lifetimes:
-    """Complete T1 and T2: half, and eight tenths, of the preferred lifetime (RFC 9915 21.4)."""
-
-    def share(configured_s: int | None, tenths: int) -> int:
-        if configured_s is not None:
-            return configured_s
-        return FOREVER if preferred_s == FOREVER else preferred_s * tenths // 10
-
-    return Lifetimes(preferred_s, valid_s, share(renew_s, 5), share(rebind_s, 8))
-
-
 def _pools(subnet: model.Subnet, where: str, definitions: Definitions, reserved: Reserved) -> Iterator[PoolSettings]:
     for item, pool in enumerate(subnet.pools, 1):
         range_ = Range(int(pool.range[0]), int(pool.range[1]), 128)
         yield PoolSettings(
             f"{where}.pools[{item}]",
             range_,
-            pool.options.encode(definitions),
+            pool.options.encode(definitions, pool.always_send),
             classes=frozenset(pool.classes),
             holes=reserved.within(range_),
         )
@@ -142,24 +134,36 @@ def _pools(subnet: model.Subnet, where: str, definitions: Definitions, reserved:
         yield PoolSettings(
             f"{where}.pd-pools[{item}]",
             range_,
-            pd_pool.options.encode(definitions),
+            pd_pool.options.encode(definitions, pd_pool.always_send),
             _relative(pd_pool.exclude),
             frozenset(pd_pool.classes),
             reserved.within(range_),
         )
 
 
-def _rows(subnet: model.Subnet, number: int, on_link: int, definitions: Definitions) -> Iterator[Row]:
+def _shared_leases(subnets: Iterable[model.Subnet]) -> frozenset[int]:
+    """Return the keys of the leases that are reserved for several clients."""
+    clients: dict[int, object] = {}
+    found: set[int] = set()
+    for row in (row for subnet in subnets for row in subnet.reservation if row is not None):
+        found.update(key for key in row.keys if clients.setdefault(key, row.client) != row.client)
+    return frozenset(found)
+
+
+def _rows(
+    subnet: model.Subnet, number: int, on_link: int, definitions: Definitions, shared: Collection[int]
+) -> Iterator[Row]:
     """Give the reservations of a subnet as they are packed."""
     for item, row in enumerate(subnet.reservation, 1):
         if row is None:
             continue
-        duid, link_layer, _, _, hostname, exclude, classes, options = row
         more = None
-        if hostname is not None or exclude is not None or classes or options is not None:
-            encoded = dict(options.encode(definitions)) if options is not None else {}
-            more = (hostname, encoded, _relative(exclude), frozenset(classes))
-        yield Row(number, on_link, item, duid or link_layer or b"", duid is None, row.keys, more)
+        keys = row.keys
+        also_others = frozenset(key for key in keys if key in shared) if shared else frozenset()
+        if any((row.hostname, row.exclude, row.classes, row.options, row.always_send, also_others)):
+            encoded = (row.options or Options()).encode(definitions, row.always_send).packed()
+            more = (row.hostname, encoded, _relative(row.exclude), frozenset(row.classes), also_others)
+        yield Row(number, on_link, item, row.duid or row.link_layer or b"", row.duid is None, keys, more)
 
 
 def _relative(exclude: IPv6Network | None) -> tuple[int, int] | None:

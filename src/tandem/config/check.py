@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import itemgetter
 
-from tandem.config.model import Failover, File, Lifetimes, ReservationRow, Subnet
-from tandem.config.options import NAMES, NOT_TO_BE_CONFIGURED, Options
+from tandem.config.lifetimes import Effective, Lifetimes, effective, of_class
+from tandem.config.model import Failover, File, ReservationRow, Subnet
+from tandem.config.options import NAMES, NOT_TO_BE_CONFIGURED, Options, code_of
 from tandem.config.problems import Location, Problem, show_location
 from tandem.config.table import kebab
 from tandem.lease.lease import FOREVER
@@ -16,13 +17,8 @@ from tandem.wire.octets import write_option
 from tandem.wire.received import ADDRESS_LENGTH
 from tandem.wire.text import show_address, show_octets, show_prefix
 
-FAILOVER_VALID_MIN_S = 30
 ANYCAST_SIZE_MIN = 4
 """In smaller subnets the first address is no subnet-router anycast address (RFC 6164 section 3)."""
-DEFAULT_PREFERRED_S = 2700
-DEFAULT_VALID_S = 3600
-LIFETIME_MAX_S = 10 * 365 * 86400
-"""Finite lifetimes end before 2106, where absolute times in 32 bits do."""
 
 
 def contradictions(file: File) -> Iterator[Problem]:
@@ -40,7 +36,7 @@ def contradictions(file: File) -> Iterator[Problem]:
     yield from _overlaps(_pool_spaces(file), _pool_location)
     for number, subnet in enumerate(file.subnet):
         yield from _inside(("subnet", number), subnet)
-    yield from _overlaps(_reserved_spaces(file), _reservation_location)
+    yield from _reserved_twice(file)
     yield from _clients_twice(file)
 
 
@@ -128,7 +124,10 @@ def _options(file: File) -> Iterator[Problem]:
         if definition.code in codes:
             yield Problem(at, f"{codes[definition.code]} has that code, too")
         codes.setdefault(definition.code, name)
-    for at, options in option_scopes(file):
+    for at, options, always_send in option_scopes(file):
+        for item, each in enumerate(always_send):
+            if code_of(each, file.option_definition) is None:
+                yield Problem((*at[:-1], "always-send", item), f"there is no option {each!r}")
         numbers = {int(each) for each in options.numbered()}
         for name, option in options.defined().items():
             defined = file.option_definition[name]
@@ -140,21 +139,21 @@ def _options(file: File) -> Iterator[Problem]:
                 yield Problem((*at, name), str(error))
 
 
-def option_scopes(file: File) -> Iterator[tuple[Location, Options]]:
-    """Give all `options` tables of the file, each with its place."""
-    yield ("options",), file.options
+def option_scopes(file: File) -> Iterator[tuple[Location, Options, Sequence[str]]]:
+    """Give all `options` tables of the file, each with its place and the `always-send` beside it."""
+    yield ("options",), file.options, file.always_send
     for name, each in file.class_.items():
-        yield ("class", name, "options"), each.options
+        yield ("class", name, "options"), each.options, each.always_send
     for number, subnet in enumerate(file.subnet):
         at: Location = ("subnet", number)
-        yield (*at, "options"), subnet.options
+        yield (*at, "options"), subnet.options, subnet.always_send
         for item, pool in enumerate(subnet.pools):
-            yield (*at, "pools", item, "options"), pool.options
+            yield (*at, "pools", item, "options"), pool.options, pool.always_send
         for item, pd_pool in enumerate(subnet.pd_pools):
-            yield (*at, "pd-pools", item, "options"), pd_pool.options
+            yield (*at, "pd-pools", item, "options"), pd_pool.options, pd_pool.always_send
         for item, row in _rows(subnet):
-            if row.options is not None:
-                yield (*at, "reservation", item, "options"), row.options
+            if row.options is not None or row.always_send:
+                yield (*at, "reservation", item, "options"), row.options or Options(), row.always_send
 
 
 def _failover(name: str, failover: Failover, file: File) -> Iterator[Problem]:
@@ -192,44 +191,27 @@ def _ways_to_links(file: File) -> Iterator[Problem]:
         for key, values in (("relay", subnet.relay), ("interface-id", subnet.interface_id)):
             for value in values:
                 other, first = ways.setdefault((key, value), (link, number))
-                if other != link:
+                is_told_apart = key == "relay" and subnet.interface_id  # by what goes before a relay's address
+                if other != link and not is_told_apart:
                     text = f"{show_location(('subnet', first))} has it too, and is on another link"
                     yield Problem(("subnet", number, key), text)
 
 
-def effective_lifetimes(file: File, subnet: Subnet) -> tuple[int, int, int | None, int | None]:
-    """Give preferred and valid lifetime, T1 and T2 of a subnet: its own, else the file's, else the defaults."""
-
-    def pick(name: str) -> int | None:
-        own, general = getattr(subnet.lifetimes, name), getattr(file.lifetimes, name)
-        chosen: int | None = own if own is not None else general
-        return chosen
-
-    valid = pick("valid_lifetime")
-    valid_s = DEFAULT_VALID_S if valid is None else valid
-    preferred = pick("preferred_lifetime")
-    preferred_s = min(DEFAULT_PREFERRED_S, valid_s) if preferred is None else preferred
-    return preferred_s, valid_s, pick("renew_timer"), pick("rebind_timer")
-
-
 def _lifetimes(file: File) -> Iterator[Problem]:
+    of_classes = {name: each.lifetimes for name, each in file.class_.items() if each.lifetimes != Lifetimes()}
+    checked: set[tuple[str, Effective, bool]] = set()
     for number, subnet in enumerate(file.subnet):
         at: Location = ("subnet", number, "lifetimes") if subnet.lifetimes != Lifetimes() else ("lifetimes",)
-        preferred_s, valid_s, renew_s, rebind_s = effective_lifetimes(file, subnet)
-        if valid_s == 0 or preferred_s == 0:
-            yield Problem(at, "a lifetime of 0 would end each lease as it begins")
-        if LIFETIME_MAX_S < valid_s < FOREVER or LIFETIME_MAX_S < preferred_s < FOREVER:
-            yield Problem(at, 'a lifetime of more than ten years is to be written as "forever"')
-        if subnet.failover is not None and valid_s < FAILOVER_VALID_MIN_S:
-            yield Problem(at, f"with failover, leases last at least {FAILOVER_VALID_MIN_S} s (RFC 8156 section 1)")
-        if subnet.failover is not None and FOREVER in (valid_s, preferred_s):
-            yield Problem(at, "with failover, no lifetime can be for ever")
-        if preferred_s > valid_s:
-            yield Problem(at, f"the preferred lifetime, {preferred_s} s, is longer than the valid one, {valid_s} s")
-        if renew_s is not None and renew_s > (rebind_s if rebind_s is not None else valid_s):
-            yield Problem(at, f"the renew-timer, {renew_s} s, comes after the rebind-timer or the end of the lease")
-        if rebind_s is not None and rebind_s > valid_s:
-            yield Problem(at, f"the rebind-timer, {rebind_s} s, comes after the end of the lease, {valid_s} s")
+        with_failover = subnet.failover is not None
+        here = effective(subnet.lifetimes, file.lifetimes)
+        yield from (Problem(at, text) for text in here.faults(with_failover))
+        for name, own in of_classes.items():
+            members = of_class(own, here)
+            if (name, members, with_failover) not in checked:
+                checked.add((name, members, with_failover))
+                where = show_location(("subnet", number))
+                faults = (text for text in members.faults(with_failover))
+                yield from (Problem(("class", name, "lifetimes"), f"in {where}, {text}") for text in faults)
 
 
 Space = tuple[int, int, int, int]
@@ -297,6 +279,25 @@ def _fault_of_address(address: int, space: Interval) -> str:
     if is_reserved_interface_id(address):
         return "has a reserved interface identifier (RFC 5453); reserve another address"
     return ""
+
+
+def _reserved_twice(file: File) -> Iterator[Problem]:
+    """What is reserved does not overlap; the same lease may be reserved for one client, or if that is said for many."""
+    spaces = sorted(_reserved_spaces(file))
+    left: list[Space] = []
+    for space in spaces:
+        if not left or left[-1][:2] != space[:2]:
+            left.append(space)
+        elif file.ip_reservations_unique and _client_of(file, *left[-1][2:]) != _client_of(file, *space[2:]):
+            shared = "say ip-reservations-unique = false if both clients are to have it in turn"
+            where = show_location(_reservation_location(*left[-1][2:]))
+            yield Problem(_reservation_location(*space[2:]), f"it overlaps {where}; {shared}")
+    yield from _overlaps(left, _reservation_location)
+
+
+def _client_of(file: File, subnet: int, item: int) -> tuple[bytes | None, bytes | None] | None:
+    row = file.subnet[subnet].reservation[item]
+    return row.client if row is not None else None
 
 
 def _reserved_spaces(file: File) -> Iterator[Space]:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
-from tandem.config.options import Options
+from tandem.config.lifetimes import Lifetimes
+from tandem.config.options import OptionNames, Options
 from tandem.config.table import Table
 from tandem.config.values import Hex, Octets, OneOrMore, Prefix
 from tandem.effects import conditions
@@ -195,4 +196,6 @@ class ClientClass(Table):
 
     when: When | None = None
     options: Options = Options()
+    always_send: OptionNames = []
+    lifetimes: Lifetimes = Lifetimes()
     drop: bool = False

@@ -12,7 +12,8 @@ from pydantic_core import CoreSchema, core_schema
 
 from tandem.config.classes import ClientClass
 from tandem.config.definitions import OptionDefinition
-from tandem.config.options import NOT_TO_BE_SUPPLIED, Options
+from tandem.config.lifetimes import Lifetimes
+from tandem.config.options import NOT_TO_BE_SUPPLIED, OptionNames, Options
 from tandem.config.table import Table
 from tandem.config.values import (
     Address,
@@ -62,15 +63,6 @@ class Server(Table):
         return value
 
 
-class Lifetimes(Table):
-    """How long leases last."""
-
-    preferred_lifetime: Duration | None = None
-    valid_lifetime: Duration | None = None
-    renew_timer: Duration | None = None
-    rebind_timer: Duration | None = None
-
-
 class Tls(Table):
     """What proves to the partner who this server is. `{state-dir}` and `{server}` stand for each server's own."""
 
@@ -102,6 +94,7 @@ class Pool(Table):
     range: AddressRange
     classes: Classes = []
     options: Options = Options()
+    always_send: OptionNames = []
 
     @model_validator(mode="before")
     @classmethod
@@ -122,6 +115,7 @@ class PdPool(Table):
     exclude: Prefix | None = None
     classes: Classes = []
     options: Options = Options()
+    always_send: OptionNames = []
 
     @model_validator(mode="after")
     def _lengths(self) -> PdPool:
@@ -143,6 +137,7 @@ class Reservation(Table):
     hostname: Hostname | None = None
     classes: Classes = []
     options: Options = Options()
+    always_send: OptionNames = []
 
     @model_validator(mode="after")
     def _one_name(self) -> Reservation:
@@ -161,6 +156,7 @@ class Reservation(Table):
             exclude=self.exclude,
             classes=tuple(self.classes),
             options=self.options if "options" in self.model_fields_set else None,
+            always_send=tuple(self.always_send),
         )
 
 
@@ -176,6 +172,12 @@ class ReservationRow(NamedTuple):
     exclude: IPv6Network | None = None
     classes: tuple[str, ...] = ()
     options: Options | None = None
+    always_send: tuple[str, ...] = ()
+
+    @property
+    def client(self) -> tuple[bytes | None, bytes | None]:
+        """What names the client."""
+        return self.duid, self.link_layer
 
     @property
     def keys(self) -> tuple[int, ...]:
@@ -210,6 +212,7 @@ class Subnet(Table):
     classes: Classes = []
     lifetimes: Lifetimes = Lifetimes()
     options: Options = Options()
+    always_send: OptionNames = []
     pools: list[Pool] = []
     pd_pools: list[PdPool] = []
     reservation: Reservations = Reservations()
@@ -279,6 +282,7 @@ class File(Table):
     server: dict[str, Server] = Field(min_length=1)
     lifetimes: Lifetimes = Lifetimes()
     options: Options = Options()
+    always_send: OptionNames = []
     option_definition: dict[str, OptionDefinition] = {}
     class_: dict[str, ClientClass] = Field(default={}, alias="class")
     failover: dict[str, Failover] = {}
@@ -290,6 +294,7 @@ class File(Table):
     reuse_grace: Duration = 10
     relay_supplied_options: list[int] = [65]
     link_layer_from_duid: bool = False
+    ip_reservations_unique: bool = True
 
     @field_validator("relay_supplied_options")
     @classmethod

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from ipaddress import IPv6Address
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
@@ -21,8 +22,8 @@ from pydantic_core import CoreSchema
 
 from tandem.config.definitions import OptionDefinition
 from tandem.config.table import Table, kebab
-from tandem.config.values import Address, Domain, Duration, Hex, read_address, read_domain
-from tandem.effects.reservations import OptionSet
+from tandem.config.values import Address, Domain, Duration, Hex, HexOrEmpty, read_address, read_domain
+from tandem.effects.options import OptionSet
 from tandem.wire.octets import write_option
 from tandem.wire.option import write_options
 from tandem.wire.options import (
@@ -51,6 +52,24 @@ NOT_TO_BE_SUPPLIED = NOT_TO_BE_CONFIGURED | {InformationRefreshTime.code, SolMax
 NTP_ADDRESS = 1  # RFC 5908 4.1
 NTP_NAME = 3  # RFC 5908 4.3
 MAX_RT = Field(ge=60, le=86400)  # RFC 9915 21.24, 21.25
+EMPTY = "it is empty; give it a value, or take it out"
+
+
+def _not_empty(value: Any) -> Any:
+    if value in ([], ""):
+        raise ValueError(EMPTY)
+    return value
+
+
+NOT_EMPTY = BeforeValidator(_not_empty)
+OptionNames = list[str]
+"""Names or numbers of options."""
+
+
+class _Fault(NamedTuple):
+    """What is wrong with one option, in the place of its value: the error is then that of its own line."""
+
+    text: str
 
 
 class NumberedOption(Table):
@@ -61,10 +80,19 @@ class NumberedOption(Table):
     addresses: list[Address] | None = None
     value: Any = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_fault(cls, value: Any) -> Any:
+        if isinstance(value, _Fault):
+            raise ValueError(value.text)
+        return value
+
     @model_validator(mode="after")
     def _exactly_one(self) -> NumberedOption:
         if sum(each is not None for each in (self.hex, self.string, self.addresses, self.value)) != 1:
             raise ValueError("give exactly one of hex, string and addresses")
+        if self.addresses == []:
+            raise ValueError(EMPTY)
         return self
 
     def body(self, definition: OptionDefinition | None = None) -> bytes:
@@ -77,10 +105,18 @@ class NumberedOption(Table):
 
 
 class VendorSpecific(Table):
-    """A Vendor-specific Information option (RFC 9915 21.17): suboptions by number, in hexadecimal."""
+    """A Vendor-specific Information option (RFC 9915 21.17): suboptions by number, in hexadecimal.
+
+    Those of `always_send` go to each client of the vendor, asked for or not.
+    """
 
     enterprise: int = Field(ge=0, le=0xFFFFFFFF)
-    suboptions: dict[Annotated[int, Field(ge=0, le=0xFFFF)], Hex]
+    suboptions: dict[Annotated[int, Field(ge=0, le=0xFFFF)], HexOrEmpty]
+    always_send: list[Annotated[int, Field(ge=0, le=0xFFFF)]] = []
+
+    def encoded(self) -> Mapping[int, bytes]:
+        """Give the suboptions with their headers, by code."""
+        return {code: write_option(code, body) for code, body in self.suboptions.items()}
 
 
 class Options(BaseModel):
@@ -89,22 +125,22 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="allow", alias_generator=kebab, frozen=True)
     __pydantic_extra__: dict[str, NumberedOption] = Field(init=False)
 
-    dns_servers: list[Address] | None = None
-    domain_search: list[Domain] | None = None
-    ntp_servers: list[str] | None = None
-    sntp_servers: list[Address] | None = None
-    sip_servers: list[Address] | None = None
-    sip_domains: list[Domain] | None = None
-    posix_timezone: str | None = None
-    tzdb_timezone: str | None = None
+    dns_servers: Annotated[list[Address], NOT_EMPTY] | None = None
+    domain_search: Annotated[list[Domain], NOT_EMPTY] | None = None
+    ntp_servers: Annotated[list[str], NOT_EMPTY] | None = None
+    sntp_servers: Annotated[list[Address], NOT_EMPTY] | None = None
+    sip_servers: Annotated[list[Address], NOT_EMPTY] | None = None
+    sip_domains: Annotated[list[Domain], NOT_EMPTY] | None = None
+    posix_timezone: Annotated[str, NOT_EMPTY] | None = None
+    tzdb_timezone: Annotated[str, NOT_EMPTY] | None = None
     information_refresh_time: Annotated[Duration, Field(ge=600)] | None = None
-    bootfile_url: str | None = None
-    bootfile_parameters: list[str] | None = None
+    bootfile_url: Annotated[str, NOT_EMPTY] | None = None
+    bootfile_parameters: Annotated[list[str], NOT_EMPTY] | None = None
     aftr_name: Domain | None = None
-    captive_portal: str | None = None
+    captive_portal: Annotated[str, NOT_EMPTY] | None = None
     sol_max_rt: Annotated[Duration, MAX_RT] | None = None
     inf_max_rt: Annotated[Duration, MAX_RT] | None = None
-    vendor_options: list[VendorSpecific] | None = None
+    vendor_options: Annotated[list[VendorSpecific], NOT_EMPTY] | None = None
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
@@ -133,16 +169,7 @@ class Options(BaseModel):
             if not key.isdecimal():
                 known = ", ".join(sorted({*names, *defined}))
                 raise ValueError(f"there is no option {key!r}; write its number, or one of {known}")
-            if isinstance(value[key], dict) and "value" in value[key]:
-                raise ValueError(f"option {key} has no definition; give exactly one of hex, string and addresses")
-            if not 0 < int(key) <= 0xFFFF or int(key) in NOT_TO_BE_CONFIGURED:
-                raise ValueError(f"option {key} is not one to configure")
-            if int(key) in NAMES:
-                raise ValueError(f"option {int(key)} has a name: {NAMES[int(key)]}")
-        return {
-            key: each if key in names or isinstance(each, dict | NumberedOption) else {"value": each}
-            for key, each in value.items()
-        }
+        return {key: each if key in names else _as_table(key, each) for key, each in value.items()}
 
     @model_validator(mode="after")
     def _fits(self) -> Options:
@@ -157,27 +184,61 @@ class Options(BaseModel):
         """Give the options that have a name which only the file can define."""
         return {name: each for name, each in self.__pydantic_extra__.items() if not name.isdecimal()}
 
-    def encode(self, definitions: Mapping[str, OptionDefinition]) -> OptionSet:
-        """Give the options with their headers, by code. ValueError if one is not as it is defined."""
+    def encode(self, definitions: Mapping[str, OptionDefinition], always_send: Iterable[str] = ()) -> OptionSet:
+        """Give the options with their headers, by code. ValueError if one is not as it is defined.
+
+        `always_send` are names of options that each client is told, in this scope or in a wider one.
+        """
         encoded = dict(self._encode_known())
         for name, option in self.defined().items():
             definition = definitions[name]
             encoded[definition.code] = write_option(definition.code, option.body(definition))
-        return encoded
+        always = (code_of(name, definitions) for name in always_send)
+        return OptionSet(
+            encoded,
+            {each.enterprise: each.encoded() for each in self.vendor_options or ()},
+            frozenset(code for code in always if code is not None),
+            frozenset((each.enterprise, code) for each in self.vendor_options or () for code in each.always_send),
+        )
 
-    def _encode_known(self) -> OptionSet:
+    def _encode_known(self) -> Mapping[int, bytes]:
         encoded = {}
         for name, (option, made_of) in NAMED.items():
             value = getattr(self, name)
             if value is not None:
                 encoded[option.code] = write_options((option(made_of(value)),))
-        if self.vendor_options:
-            encoded[VendorOptions.code] = write_options(
-                VendorOptions(each.enterprise, tuple(each.suboptions.items())) for each in self.vendor_options
-            )
+        for vendor in self.vendor_options or ():
+            write_option(VendorOptions.code, bytes(4) + b"".join(vendor.encoded().values()))
         for number, numbered in self.numbered().items():
             encoded[int(number)] = write_option(int(number), numbered.body())
         return encoded
+
+
+def _as_table(key: str, value: Any) -> Any:
+    """Give what an option has by its number, or by a name that the file defines, as a table; or what is wrong."""
+    if not key.isdecimal():
+        return value if isinstance(value, dict | NumberedOption) else {"value": value}
+    if not 0 < int(key) <= 0xFFFF or int(key) in NOT_TO_BE_CONFIGURED:
+        return _Fault(f"option {key} is not one to configure")
+    if int(key) in NAMES:
+        return _Fault(f"option {int(key)} has a name: {NAMES[int(key)]}")
+    if isinstance(value, NumberedOption):
+        return value
+    if not isinstance(value, dict) or "value" in value:
+        return _Fault(
+            f"option {key} has no definition; write {{ hex = ... }}, {{ string = ... }} or {{ addresses = ... }}"
+        )
+    return value
+
+
+def code_of(name: str, definitions: Mapping[str, OptionDefinition]) -> int | None:
+    """Give the code of an option by its name or its number, None if there is no such option."""
+    if name in definitions:
+        return definitions[name].code
+    by_name = {known: code for code, known in NAMES.items()}
+    if name.isdecimal():
+        return int(name) if 0 < int(name) <= 0xFFFF and int(name) not in NOT_TO_BE_CONFIGURED else None
+    return by_name.get(name)
 
 
 def _as_it_is(value: Any) -> Any:

@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import Any
 
 from tandem.config import model
-from tandem.config.options import Options
+from tandem.effects.options import OptionSet
 from tandem.effects.settings import Link, Relationship, Settings
 from tandem.lease.pool import Holes
 from tandem.lease.space import Interval, Role, interval_of
@@ -123,15 +123,20 @@ def _summary(file: model.File, name: str, failover: model.Failover) -> dict[str,
     """Give a digest of each part of the file that both partners must have alike, by a path that people know."""
     found: dict[str, Any] = {
         "lifetimes": file.lifetimes.model_dump(mode="json"),
-        "options": _hexed(file.options, file),
+        "options": _hexed(file.options.encode(file.option_definition, file.always_send)),
         "classes": [
-            {**each.model_dump(mode="json", exclude={"options"}), "options": _hexed(each.options, file), "name": class_}
+            {
+                **each.model_dump(mode="json", exclude={"options", "always_send"}),
+                "options": _hexed(each.options.encode(file.option_definition, each.always_send)),
+                "name": class_,
+            }
             for class_, each in file.class_.items()
         ],
         "option-definition": {name: each.model_dump(mode="json") for name, each in file.option_definition.items()},
         "decline-time": file.decline_time,
         "reuse-grace": file.reuse_grace,
         "link-layer-from-duid": file.link_layer_from_duid,
+        "ip-reservations-unique": file.ip_reservations_unique,
         f"failover {name} secondary-share": failover.secondary_share,
     }
     for subnet in file.subnet:
@@ -150,19 +155,25 @@ def _summary(file: model.File, name: str, failover: model.Failover) -> dict[str,
             ):
                 found[f"{where} {part.replace('_', '-')}"] = whole[part]
             found[f"{where} reservation"] = [_shown(row, file) for row in subnet.reservation if row is not None]
-            found[f"{where} options"] = _hexed(subnet.options, file)
+            found[f"{where} options"] = _hexed(subnet.options.encode(file.option_definition, subnet.always_send))
     return {path: sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16] for path, value in found.items()}
 
 
-def _hexed(options: Options, file: model.File) -> dict[int, str]:
-    return {code: value.hex() for code, value in options.encode(file.option_definition).items()}
+def _hexed(options: OptionSet) -> dict[str, str]:
+    """Return what a scope tells clients, in a form that can be digested."""
+    found = {str(code): value.hex() for code, value in options.encoded.items()}
+    for enterprise, suboptions in options.vendors.items():
+        found |= {f"{enterprise}.{code}": value.hex() for code, value in suboptions.items()}
+    if options.always or options.always_of_vendors:
+        found["always-send"] = json.dumps((sorted(options.always), sorted(options.always_of_vendors)))
+    return found
 
 
 def _shown(row: model.ReservationRow, file: model.File) -> list[Any]:
     """Give a reservation as JSON has it."""
     identifiers = [None if each is None else each.hex() for each in (row.duid, row.link_layer)]
     exclude = None if row.exclude is None else str(row.exclude)
-    options = {} if row.options is None else _hexed(row.options, file)
+    options = {} if row.options is None else _hexed(row.options.encode(file.option_definition, row.always_send))
     return [*identifiers, row.keys, row.hostname, exclude, row.classes, options]
 
 

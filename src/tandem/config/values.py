@@ -14,6 +14,8 @@ from tandem.wire.text import read_octets
 
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 FINGERPRINT_DIGITS = 64
+LABEL = re.compile(r"(?:[A-Za-z0-9_-]|\\[0-9]{3})*")
+"""A label of a domain name in ASCII; an octet may be written as \\DDD."""
 DURATION = re.compile(r"(\d+)\s*([smhdw]?)")
 
 
@@ -95,6 +97,11 @@ def read_hex(value: Any) -> bytes:
     return octets
 
 
+def read_hex_or_nothing(value: Any) -> bytes:
+    """Read octets, or `""` for none."""
+    return b"" if value == "" else read_hex(value)
+
+
 def read_text_or_hex(value: Any) -> bytes:
     """Read a text, or `0x0a0b`."""
     if isinstance(value, bytes):
@@ -117,6 +124,8 @@ def read_domain(value: Any) -> str:
     if not isinstance(value, str) or not value.strip("."):
         raise ValueError(f"{value!r} is not a domain name")
     try:
+        if not all(LABEL.fullmatch(each) for each in value.removesuffix(".").split(".") if each.isascii()):
+            raise ValueError("a label has letters, digits, - and _")
         write_name(complete(value))
     except (ValueError, UnicodeError) as error:
         raise ValueError(f"{value!r} is not a domain name: {error}") from None
@@ -124,9 +133,9 @@ def read_domain(value: Any) -> str:
 
 
 def read_hostname(value: Any) -> str:
-    """Read a host's name: a domain name, complete if it has a dot in it, else partial."""
+    """Read a host's name: a domain name, complete if it has a dot in it or at its end, else partial."""
     name = read_domain(value)
-    return name if "." in name[:-1] else name[:-1]
+    return name if "." in name[:-1] or value.endswith(".") else name[:-1]
 
 
 def read_list(value: Any) -> Any:
@@ -152,6 +161,9 @@ Address = Annotated[IPv6Address, BeforeValidator(read_address), _text("an IPv6 a
 Prefix = Annotated[IPv6Network, BeforeValidator(read_prefix), _text("an IPv6 prefix")]
 AddressRange = Annotated[tuple[IPv6Address, IPv6Address], BeforeValidator(read_range), _text("a prefix, or first-last")]
 Hex = Annotated[bytes, BeforeValidator(read_hex), PlainSerializer(bytes.hex), _text("octets in hexadecimal")]
+HexOrEmpty = Annotated[
+    bytes, BeforeValidator(read_hex_or_nothing), PlainSerializer(bytes.hex), _text("octets in hexadecimal, or none")
+]
 Octets = Annotated[
     bytes, BeforeValidator(read_text_or_hex), PlainSerializer(bytes.hex), _text('a text, or octets such as "0x0a0b"')
 ]

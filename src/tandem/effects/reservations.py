@@ -19,16 +19,15 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from marshal import dumps, loads
 from typing import Final, NamedTuple
 from zlib import crc32
 
+from tandem.effects.options import NO_OPTIONS, OptionSet, PackedOptions
 from tandem.lease.lease import KEY_OCTETS
 
-OptionSet = Mapping[int, bytes]
-"""Encoded options by code."""
 WORD: Final = "I"
 WORD_OCTETS: Final = array(WORD).itemsize
 COUNTS: Final = 3
@@ -50,6 +49,8 @@ class Reservation:
     """The classes that it puts the client into."""
     subnet: int = field(default=0, compare=False)
     """The number of its subnet on the link, from 0."""
+    shared: frozenset[int] = field(default=frozenset(), compare=False)
+    """Those of its leases that are reserved for other clients too; whoever holds one keeps it."""
 
 
 class Row(NamedTuple):
@@ -62,8 +63,8 @@ class Row(NamedTuple):
     identifier: bytes
     is_link_layer: bool
     keys: tuple[int, ...]
-    more: tuple[str | None, dict[int, bytes], tuple[int, int] | None, frozenset[str]] | None
-    """Host name, options, the prefix to exclude, classes."""
+    more: tuple[str | None, PackedOptions | None, tuple[int, int] | None, frozenset[str], frozenset[int]] | None
+    """Host name, options, the prefix to exclude, classes, leases that are reserved for other clients too."""
 
 
 class Reservations:
@@ -160,17 +161,18 @@ def _hash_of_lease(key: int) -> int:
 
 
 def _reservation(row: Row) -> Reservation:
-    hostname, options, exclude, classes = row.more or (None, {}, None, frozenset())
+    hostname, options, exclude, classes, shared = row.more or (None, None, None, frozenset(), frozenset())
     return Reservation(
         where=f"subnet[{row.subnet_in_file + 1}].reservation[{row.item}]",
         duid=None if row.is_link_layer else row.identifier,
         link_layer=row.identifier if row.is_link_layer else None,
         keys=row.keys,
         hostname=hostname,
-        options=options,
+        options=NO_OPTIONS if options is None else OptionSet(*options),
         exclude=exclude,
         classes=classes,
         subnet=row.subnet_on_link,
+        shared=shared,
     )
 
 

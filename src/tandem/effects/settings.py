@@ -12,7 +12,8 @@ from typing import Final
 
 from tandem.effects.conditions import Condition
 from tandem.effects.lines import NO_LINES, LineIndex
-from tandem.effects.reservations import NO_RESERVATIONS, OptionSet, Reservations
+from tandem.effects.options import OptionSet
+from tandem.effects.reservations import NO_RESERVATIONS, Reservations
 from tandem.lease.pool import Holes
 from tandem.lease.promise import Lifetimes
 from tandem.lease.space import Interval, Range, Role
@@ -72,6 +73,16 @@ class SubnetSettings:
     """Link-addresses outside of the subnet whose clients are on its link."""
     interface_ids: tuple[bytes, ...] = ()
     """What relays call the interfaces that lead to its link."""
+    class_lifetimes: Mapping[str, Lifetimes] = field(default_factory=dict)
+    """The lifetimes of members of classes, in the order of the file; the first goes."""
+
+    def lifetimes_of(self, classes: frozenset[str]) -> Lifetimes:
+        """Return the lifetimes of a client in these classes."""
+        if self.class_lifetimes and classes:
+            for name, lifetimes in self.class_lifetimes.items():
+                if name in classes:
+                    return lifetimes
+        return self.lifetimes
 
 
 @dataclass(frozen=True, slots=True, eq=False)

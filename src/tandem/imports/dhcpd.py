@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from ipaddress import AddressValueError, IPv6Address, IPv6Network, summarize_address_range
+from ipaddress import AddressValueError, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tandem.imports.dhcpd_classes import PERMITS, DhcpdClasses
 from tandem.imports.dhcpd_options import OF_DHCPV4, DhcpdOptions, is_definition
+from tandem.imports.dhcpd_prefixes import links, read_network, read_prefixes, without_links
 from tandem.imports.dhcpd_text import Statement, octets, padded, read_dhcpd
-from tandem.imports.kea_subnets import DDNS, FOREVER, lifetimes
-from tandem.imports.options import OptionReader
+from tandem.imports.kea_subnets import DDNS
+from tandem.imports.kea_times import FOREVER, lifetimes
+from tandem.imports.options import OptionReader, ScopeOptions, merged
 from tandem.imports.report import ImportFailed, Report
+from tandem.imports.tandem_file import reserved_for_several
 
 DEFAULT_VALID_S = 43200
 PREFERRED_EIGHTHS = 5
@@ -73,7 +76,7 @@ class Scope(NamedTuple):
     network: str = ""
     rapid_commit: bool = False
     times: Mapping[str, float] = {}
-    options: Mapping[str, Any] = {}
+    options: ScopeOptions = {}
     classes: tuple[str, ...] = ()
 
 
@@ -81,7 +84,7 @@ class Host(NamedTuple):
     """A host declaration, with what stands around it."""
 
     statement: Statement
-    options: Mapping[str, Any]
+    options: ScopeOptions
 
 
 def import_dhcpd(path: Path, name: str | None, interfaces: Sequence[str], report: Report) -> dict[str, Any]:
@@ -102,14 +105,22 @@ class _Import:
         self._subnets: list[dict[str, Any]] = []
         self._hosts: list[Host] = []
         self._general: dict[str, Any] = {}
+        self._links: list[IPv6Network] = []
 
     def file(self, statements: Sequence[Statement], name: str) -> dict[str, Any]:
         self._options.define(statements)
-        around = self._scope(statements, Scope())
+        self._links = list(links(statements))
+        around = self._scope(statements, Scope(), is_general=True)
         self._general = _lifetimes(around.times)
         self._declarations(statements, around._replace(options={}, rapid_commit=False))
         for host in self._hosts:
             self._place(host)
+        shared = reserved_for_several(self._subnets)
+        if shared:
+            self._top["ip-reservations-unique"] = False
+        for each in (each for host in self._hosts for each in host.statement.block or ()):
+            if each.name == "fixed-address6" and any(IPv6Network(one) in shared for one in _listed(each)):
+                self._report.changed(each.where, "It is for several clients in turn: who holds it keeps it.")
         preference = self._options.reader.preference
         if preference is not None:
             self._server["preference"] = preference
@@ -121,7 +132,7 @@ class _Import:
             **self._top,
             "server": {name: {"interfaces": interfaces, **self._server}},
             "lifetimes": self._general,
-            "options": dict(around.options),
+            **around.options,
             "option-definition": self._options.reader.defined,
             "class": self._classes.tables(),
             "subnet": self._subnets,
@@ -130,7 +141,7 @@ class _Import:
 
     # -- what a block says of itself
 
-    def _scope(self, statements: Iterable[Statement], around: Scope) -> Scope:
+    def _scope(self, statements: Iterable[Statement], around: Scope, is_general: bool = False) -> Scope:
         """Give what a block says for all inside of it, on top of what stands around it."""
         times = dict(around.times)
         options: list[Statement] = []
@@ -157,8 +168,11 @@ class _Import:
                 self._report.carried(each.where)
             else:
                 self._parameter(each, changes)
-        table = self._options.read(options)
-        return around._replace(times=times, options={**around.options, **table}, **changes)
+        told = self._merged(around.options, self._options.read(options, is_general))
+        return around._replace(times=times, options=told, **changes)
+
+    def _merged(self, outer: ScopeOptions, inner: ScopeOptions) -> ScopeOptions:
+        return merged(outer, inner, self._options.reader.defined)
 
     def _parameter(self, statement: Statement, changes: dict[str, Any]) -> None:
         """Take a statement without a block that is neither an option nor a time."""
@@ -234,7 +248,7 @@ class _Import:
     def _subnet(self, statement: Statement, around: Scope) -> None:
         block = statement.block or ()
         text = statement.texts[0] if statement.texts else ""
-        network = _network(statement, text)
+        network = read_network(statement, text)
         scope = self._scope(block, around)
         self._report.carried(statement.where)
         pools, pd_pools = self._pools(block, list(scope.classes), {})
@@ -245,7 +259,7 @@ class _Import:
                 classes = (
                     self._classes.both(list(scope.classes), permitted) if permitted is not None else list(scope.classes)
                 )
-                more = self._pools(each.block, classes, dict(inside.options))
+                more = self._pools(each.block, classes, inside.options)
                 self._report.carried(each.where)
                 pools += more[0]
                 pd_pools += more[1]
@@ -256,7 +270,7 @@ class _Import:
             "shared-network": scope.network,
             "rapid-commit": scope.rapid_commit or "",
             "lifetimes": {name: each for name, each in _lifetimes(scope.times).items() if general.get(name) != each},
-            "options": dict(scope.options),
+            **scope.options,
             "pools": pools,
             "pd-pools": pd_pools,
         }
@@ -264,9 +278,9 @@ class _Import:
         self._declarations([each for each in block if each.name != "pool6"], scope._replace(options={}))
 
     def _pools(
-        self, statements: Iterable[Statement], classes: list[str], options: dict[str, Any]
+        self, statements: Iterable[Statement], classes: list[str], options: ScopeOptions
     ) -> tuple[list[Any], list[dict[str, Any]]]:
-        more = {**({"classes": classes} if classes else {}), **({"options": options} if options else {})}
+        more = {**({"classes": classes} if classes else {}), **options}
         pools: list[Any] = []
         pd_pools: list[dict[str, Any]] = []
         for each in statements:
@@ -277,12 +291,18 @@ class _Import:
                 pools.append({"range": range_, **more} if more else range_)
                 self._report.carried(each.where)
             elif each.name == "prefix6":
-                prefixes = list(_prefixes(each))
-                pd_pools += [{**prefix, **more} for prefix in prefixes]
-                if len(prefixes) > 1:
-                    self._report.changed(each.where, f"It takes {len(prefixes)} pools to say the same.")
+                pd_pools += [{**prefix, **more} for prefix in self._pd_pools(each)]
                 self._report.carried(each.where)
         return pools, pd_pools
+
+    def _pd_pools(self, statement: Statement) -> list[dict[str, Any]]:
+        networks, bits = read_prefixes(statement)
+        pools = without_links(networks, bits, self._links)
+        if pools != networks:
+            self._report.changed(statement.where, "Prefixes that lie on a link, or hold one, are delegated to nobody.")
+        elif len(pools) > 1:
+            self._report.changed(statement.where, f"It takes {len(pools)} pools to say the same.")
+        return [{"prefix": str(pool), "delegated-length": bits} for pool in pools]
 
     # -- hosts
 
@@ -298,11 +318,11 @@ class _Import:
         prefixes = ["".join(each.texts) for each in block if each.name == "fixed-prefix6"]
         names = [each.texts[-1] for each in block if each.name == "ddns-hostname" and each.texts]
         rest = [each for each in block if each.name not in INSIDE_ONLY]
-        options = {**host.options, **self._scope(rest, Scope()).options}
+        options = self._merged(host.options, self._scope(rest, Scope()).options)
         table |= {"prefix": prefixes} if prefixes else {}
         table |= {"hostname": names[0]} if names else {}
-        table |= {"options": options} if options else {}
-        places = self._places_of(addresses, bool(prefixes))
+        table |= options
+        places = self._places_of(addresses)
         for each in block:
             if each.name in INSIDE_ONLY:
                 self._report.carried(each.where)
@@ -311,8 +331,18 @@ class _Import:
             return
         self._report.carried(host.statement.where)
         for place in places:
+            if self._has_reservation(place, table):
+                self._report.lost(host.statement.where, f"On {place['prefix']}, a host before it is the same client.")
+                continue
             inside = [each for each in addresses if IPv6Address(each) in IPv6Network(place["prefix"])]
             place.setdefault("reservation", []).append({**table, **({"address": inside} if inside else {})})
+
+    def _has_reservation(self, place: Mapping[str, Any], client: Mapping[str, Any]) -> bool:
+        """True if the client has a reservation on the link of a subnet."""
+        link = place.get("shared-network") or place["prefix"]
+        on_link = (each for each in self._subnets if (each.get("shared-network") or each["prefix"]) == link)
+        names = {key: client[key] for key in ("duid", "link-layer") if key in client}
+        return any(names.items() <= each.items() for subnet in on_link for each in subnet.get("reservation", ()))
 
     def _client(self, block: Iterable[Statement]) -> dict[str, Any] | None:
         found: dict[str, Any] | None = None
@@ -328,12 +358,10 @@ class _Import:
                 self._top["link-layer-from-duid"] = True
         return found
 
-    def _places_of(self, addresses: Sequence[str], has_prefix: bool) -> list[dict[str, Any]]:
+    def _places_of(self, addresses: Sequence[str]) -> list[dict[str, Any]]:
         if addresses:
             wanted = [IPv6Address(each) for each in addresses]
             return [each for each in self._subnets if any(one in IPv6Network(each["prefix"]) for one in wanted)]
-        if has_prefix:
-            return self._subnets[:1]  # a prefix can be reserved once
         by_link = {each.get("shared-network") or each["prefix"]: each for each in reversed(self._subnets)}
         return list(by_link.values())
 
@@ -359,28 +387,6 @@ def _lifetimes(times: Mapping[str, float]) -> dict[str, Any]:
     return lifetimes(
         {**times, "valid-lifetime": valid_s, "preferred-lifetime": times.get("preferred-lifetime", usual_s)}
     )
-
-
-def _prefixes(statement: Statement) -> Iterator[dict[str, Any]]:
-    """Give the pools that make up `prefix6 LOW HIGH /BITS`."""
-    texts = [each for each in "".join(f"{each} " for each in statement.texts).replace("/", " ").split() if each]
-    try:
-        low, high, bits = IPv6Address(texts[0]), IPv6Address(texts[1]), int(texts[2])
-        last = IPv6Address(int(high) | (1 << (128 - bits)) - 1)
-        networks = list(summarize_address_range(low, last))
-    except (ValueError, IndexError, TypeError):
-        raise ImportFailed(f"{statement.where} is not LOW HIGH /BITS.") from None
-    for network in networks:
-        if network.prefixlen > bits:
-            raise ImportFailed(f"{statement.where} does not begin at a prefix of length {bits}.")
-        yield {"prefix": str(network), "delegated-length": bits}
-
-
-def _network(statement: Statement, text: str) -> IPv6Network:
-    try:
-        return IPv6Network(text, strict=False)
-    except (AddressValueError, ValueError):
-        raise ImportFailed(f"{statement.where}: {text!r} is not a prefix.") from None
 
 
 def _listed(statement: Statement) -> Iterator[str]:

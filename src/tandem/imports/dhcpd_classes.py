@@ -9,10 +9,12 @@ from tandem.imports.conditions import Constant, When, both, equal
 from tandem.imports.dhcpd_options import DhcpdOptions
 from tandem.imports.dhcpd_tests import ExpressionParser, constant, read_expression
 from tandem.imports.dhcpd_text import Statement, Word
-from tandem.imports.options import CannotCarry
-from tandem.imports.report import Report
+from tandem.imports.report import CannotCarry, Report
 
 KNOWN, UNKNOWN = "known", "unknown"
+NOBODY = "nobody"
+"""The class of pools whose clients cannot be told."""
+NOT = "not-"
 PERMITS = ("allow", "deny", "ignore")
 
 
@@ -24,6 +26,8 @@ class DhcpdClasses:
         self._report = report
         self._classes: dict[str, dict[str, Any]] = {}
         self._derived: dict[str, dict[str, Any]] = {}
+        self._lost: set[str] = set()
+        """Classes that have fewer members here than with dhcpd."""
         self._matches: dict[str, Sequence[Word]] = {}
         self._values: dict[str, list[When]] = {}
 
@@ -37,6 +41,7 @@ class DhcpdClasses:
                     table["when"] = read_expression(each.words[2:], self._options.code_of)
                     self._report.carried(each.where)
                 except CannotCarry as error:
+                    self._lost.add(name)
                     self._report.lost(each.where, f"Nobody is in {name}: {error}")
             elif each.name == "match":
                 self._matches[name] = each.words[1:]
@@ -44,11 +49,10 @@ class DhcpdClasses:
             elif each.name == "lease":
                 self._report.lost(each.where, "A class may have any number of leases.")
             elif each.name == "spawn":
+                self._lost.add(name)
                 self._report.lost(each.where, "Classes do not come into being by themselves.")
         options = [each for each in block if each.name == "option"]
-        told = self._options.read(options)
-        if told:
-            table["options"] = told
+        table |= self._options.read(options)
         for each in options:
             if not self._report.is_lost(each.where):
                 self._report.changed(each.where, "It gives way to what a subnet or a pool says.")
@@ -66,6 +70,7 @@ class DhcpdClasses:
             parser = ExpressionParser(self._matches.get(name, ()), self._options.code_of)
             condition = equal(parser.operand(), Constant(constant(values)))
         except CannotCarry as error:
+            self._lost.add(name)
             self._report.lost(statement.where, f"Nobody is in {name} by this: {error}")
             return
         self._values.setdefault(name, []).append(condition)
@@ -76,6 +81,8 @@ class DhcpdClasses:
         for name, conditions in self._values.items():
             table = self._classes.setdefault(name, {})
             table["when"] = {"any": conditions} if len(conditions) > 1 else conditions[0]
+        for name in self._lost & {each.removeprefix(NOT) for each in self._derived}:
+            self._derived[f"{NOT}{name}"] = {}  # who is not in it cannot be told either
         known = {name: self._derived.pop(name) for name in (KNOWN, UNKNOWN) if name in self._derived}
         return {**known, **self._classes, **self._derived}
 
@@ -88,9 +95,12 @@ class DhcpdClasses:
                 continue
             name = self._permit(each)
             if name is None:
-                self._report.lost(each.where, "A pool is for classes of clients, and nothing else.")
-                continue
-            self._report.carried(each.where)
+                self._report.lost(each.where, "A pool is for classes of clients; this one is for nobody.")
+            else:
+                self._report.carried(each.where)
+            if name is None or (not name and each.name != "allow"):
+                self._derived[NOBODY] = {}
+                return [NOBODY]
             if name:
                 (allowed if each.name == "allow" else denied).append(name)
         if {KNOWN, UNKNOWN} <= set(allowed):
@@ -119,8 +129,8 @@ class DhcpdClasses:
             other = UNKNOWN if name == KNOWN else KNOWN
             self._derived.setdefault(other, {"when": {"reserved": other == KNOWN}})
             return other
-        self._derived.setdefault(f"not-{name}", {"when": {"not": {"class": name}}})
-        return f"not-{name}"
+        self._derived.setdefault(f"{NOT}{name}", {"when": {"not": {"class": name}}})
+        return f"{NOT}{name}"
 
     def both(self, outer: list[str], inner: list[str]) -> list[str]:
         """Give classes whose members are in one of the outer and in one of the inner ones."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from ipaddress import IPv6Network
+from ipaddress import IPv6Address
 from pathlib import Path
 
 from tandem.imports.dhcpd_text import unescaped
-from tandem.imports.leases import Imported, checked
+from tandem.imports.leases import Imported, checked, cut_remark, key_in_range
 from tandem.imports.report import ImportFailed
-from tandem.lease.lease import FOREVER, BindingStatus, key_of
+from tandem.lease.lease import FOREVER, BindingStatus
+from tandem.wire.received import ADDRESS_LENGTH
 
 IA = re.compile(r'ia-(na|ta|pd)\s+"((?:[^"\\]|\\.)*)"\s*\{')
 HELD = re.compile(r"(?:iaaddr|iaprefix)\s+([0-9A-Fa-f:.]+(?:/\d+)?)\s*\{")
@@ -79,7 +80,7 @@ def _numbered(lines: Iterator[str]) -> Iterator[tuple[int, Imported]]:
             order = found[1]
         elif line.startswith("}") and held and ia is not None:
             if ia.kind != "ta":
-                yield number, _lease(ia, held, said)
+                yield number, _lease(ia, held, said, f"line {number}")
             held = ""
         elif line.startswith("}"):
             ia = None
@@ -93,13 +94,15 @@ def _ia(kind: str, text: str, order: str) -> _Ia:
     return _Ia(kind, iaid, octets[IAID_OCTETS:])
 
 
-def _lease(ia: _Ia, held: str, said: dict[str, str]) -> Imported:
-    network = IPv6Network(held)
+def _lease(ia: _Ia, held: str, said: dict[str, str], where: str) -> Imported:
+    text, _, length = held.partition("/")
+    address = int(IPv6Address(text))
+    key = key_in_range(address, int(length or ADDRESS_LENGTH))
     ends_utc = _utc(said.get("ends", "never"))
     status = STATUSES.get(said.get("binding state", ""), BindingStatus.EXPIRED)
     valid_s = FOREVER if ends_utc is None else min(int(said.get("max-life", "0")), FOREVER)
     lease = Imported(
-        key_of(int(network.network_address), network.prefixlen),
+        key,
         ia.duid,
         ia.iaid,
         status,
@@ -107,6 +110,7 @@ def _lease(ia: _Ia, held: str, said: dict[str, str]) -> Imported:
         FOREVER if ends_utc is None else ends_utc,
         min(int(said.get("preferred-life", "0")), FOREVER),
         valid_s,
+        remark=cut_remark(address, key, where),
     )
     return checked(lease)
 

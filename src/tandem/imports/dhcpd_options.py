@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from tandem.imports.dhcpd_text import Statement, Word, padded
-from tandem.imports.options import CannotCarry, OptionReader
-from tandem.imports.report import Report
+from tandem.imports.options import OptionReader, ScopeOptions
+from tandem.imports.report import CannotCarry, Report
 from tandem.imports.source import Section
 from tandem.imports.standard_options import DHCP6, STANDARD
 
@@ -68,10 +68,9 @@ class DhcpdOptions:
         space, _, rest = name.partition(".")
         return self._codes.get((space, rest)) if space == DHCP6 else None
 
-    def read(self, statements: Iterable[Statement]) -> dict[str, Any]:
-        """Give the `options` table of what one block says of options."""
+    def read(self, statements: Iterable[Statement], is_general: bool = False) -> ScopeOptions:
+        """Give what one block says of options."""
         entries: list[Section] = []
-        vendors: dict[int, Statement] = {}
         for statement in statements:
             try:
                 space, values = self._entry(statement)
@@ -79,13 +78,9 @@ class DhcpdOptions:
                 self._report.lost(statement.where, str(error))
                 continue
             if space in self._vendors:
-                vendors.setdefault(self._vendors[space], statement)
                 values["space"] = f"vendor-{self._vendors[space]}"
             entries.append(Section(values, statement.where, self._report, is_one=True))
-        for enterprise, statement in vendors.items():
-            head = {"code": 17, "data": str(enterprise)}
-            entries.append(Section(head, statement.where, self._report, is_one=True))
-        return self.reader.read(iter(entries))
+        return self.reader.read(iter(entries), is_general)
 
     def _define(self, statement: Statement) -> None:
         texts = statement.texts

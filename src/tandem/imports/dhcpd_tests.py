@@ -7,7 +7,7 @@ from typing import Any
 
 from tandem.imports.conditions import Constant, Octets, Operand, When, disjunction, equal
 from tandem.imports.dhcpd_text import Word, octets
-from tandem.imports.options import CannotCarry
+from tandem.imports.report import CannotCarry
 
 DEPTH_MAX = 40
 RELAYS_MAX = 32

@@ -10,14 +10,18 @@ from urllib.parse import urlsplit
 
 from tandem.config.options import NOT_TO_BE_SUPPLIED
 from tandem.imports.kea_classes import KeaClasses
-from tandem.imports.kea_subnets import DDNS, DDNS_SETTINGS, KeaSubnets, lifetimes, times_of
+from tandem.imports.kea_subnets import DDNS, DDNS_SETTINGS, KeaSubnets
 from tandem.imports.kea_subnets import NEEDLESS as SUBNET_NEEDLESS
 from tandem.imports.kea_text import read_kea
+from tandem.imports.kea_times import lifetimes, times_of
 from tandem.imports.options import COMMENTS, OptionReader
 from tandem.imports.report import ImportFailed, Report
 from tandem.imports.source import Section
+from tandem.imports.tandem_file import reserved_for_several
 
 UINT16_MAX = 0xFFFF
+ERP_DOMAIN = 65
+"""What relays may supply without Kea being told so."""
 RELATIONSHIP = "ha"
 LOG_LEVELS = {"DEBUG": "debug", "INFO": "info", "WARN": "warning", "ERROR": "error", "FATAL": "error"}
 HA_ROLES = {"primary": "primary", "secondary": "secondary", "standby": "secondary"}
@@ -48,9 +52,7 @@ NEEDLESS: Mapping[str, str] = {
     "statistic-default-sample-age": METRICS,
     "statistic-default-sample-count": METRICS,
     "host-reservation-identifiers": "Reservations are looked up by DUID, then by link-layer address.",
-    "early-global-reservations-lookup": "A reservation counts before classes are looked at.",
     "reservations-lookup-first": "What is reserved is given to nobody else.",
-    "ip-reservations-unique": "Each address is reserved for one client.",
 }
 HOOKS: Mapping[str, str] = {
     "lease_cmds": "`tandem lease`, and the HTTP API of `tandem web`, do what it does.",
@@ -81,11 +83,11 @@ def _file(dhcp6: Section, name: str | None, interfaces: Sequence[str]) -> dict[s
     options.define(dhcp6.sections("option-def"))
     pair = _high_availability(dhcp6, name)
     own = pair["own"] if pair else name or "a"
-    classes = KeaClasses(options)
+    classes = KeaClasses(options, frozenset(pair["servers"]) if pair else frozenset())
     classes.read(dhcp6.sections("client-classes"))
     times = times_of(dhcp6)
     subnets = KeaSubnets(options, classes, RELATIONSHIP if pair else None)
-    global_options = options.read(dhcp6.sections("option-data"))
+    global_options = options.read(dhcp6.sections("option-data"), is_general=True)
     subnet_tables = subnets.read(dhcp6, times)
     server: dict[str, Any] = {
         "interfaces": _interfaces(dhcp6, subnet_tables, [*interfaces, *classes.interfaces]),
@@ -95,6 +97,8 @@ def _file(dhcp6: Section, name: str | None, interfaces: Sequence[str]) -> dict[s
         server["preference"] = options.preference
     file = _top(dhcp6, options, subnets.has_link_layers)
     file["server"] = {each: dict(server) for each in (pair["servers"] if pair else (own,))}
+    if dhcp6.take("ip-reservations-unique", bool) is False or reserved_for_several(subnet_tables):
+        file["ip-reservations-unique"] = False
     if pair:
         for each, address in pair["servers"].items():
             file["server"][each]["address"] = address
@@ -105,8 +109,9 @@ def _file(dhcp6: Section, name: str | None, interfaces: Sequence[str]) -> dict[s
     if level:
         file["log"] = {"level": level}
     file["lifetimes"] = lifetimes(times)
-    file["options"] = global_options
+    file |= global_options
     file["option-definition"] = options.defined
+    classes.complete_times([{**lifetimes(times), **each.get("lifetimes", {})} for each in subnet_tables])
     file["class"] = classes.tables()
     file["subnet"] = subnet_tables
     _lease_database(dhcp6)
@@ -122,7 +127,7 @@ def _top(dhcp6: Section, options: OptionReader, has_link_layers: bool) -> dict[s
         file["decline-time"] = decline_time_s
     supplied = _relay_supplied(dhcp6, options)
     if supplied:
-        file["relay-supplied-options"] = supplied
+        file["relay-supplied-options"] = list(dict.fromkeys([ERP_DOMAIN, *supplied]))
     if _link_layer_from_duid(dhcp6, has_link_layers):
         file["link-layer-from-duid"] = True
     return file

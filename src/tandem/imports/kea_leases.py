@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from ipaddress import IPv6Address
 from pathlib import Path
 
-from tandem.imports.leases import Imported, checked
+from tandem.imports.leases import Imported, checked, cut_remark, key_in_range
 from tandem.imports.report import ImportFailed
-from tandem.lease.lease import FOREVER, BindingStatus, key_of
+from tandem.lease.lease import FOREVER, BindingStatus
 from tandem.wire.names import write_name
 from tandem.wire.received import ADDRESS_LENGTH
 from tandem.wire.text import read_octets
@@ -33,7 +33,7 @@ def read_kea_leases(path: Path) -> Iterator[Imported]:
     for each in files:
         for line, row in _rows(each):
             try:
-                key, lease = _read(row)
+                key, lease = _read(row, f"{each}, line {line}")
             except (ValueError, KeyError, TypeError) as error:
                 raise ImportFailed(f"{each}, line {line}, is not a lease: {error}.") from error
             last[key] = lease
@@ -53,11 +53,12 @@ def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
         raise ImportFailed(f"{path} cannot be read: {error}.") from error
 
 
-def _read(row: Mapping[str, str]) -> tuple[int, Imported | None]:
+def _read(row: Mapping[str, str], where: str) -> tuple[int, Imported | None]:
     """Give a lease by its key; None if it is not held any more."""
     kind = row["lease_type"]
     length = int(row["prefix_len"]) if kind == PREFIX else ADDRESS_LENGTH
-    key = key_of(int(IPv6Address(row["address"])), length)
+    address = int(IPv6Address(row["address"]))
+    key = key_in_range(address, length)
     valid_s, until_utc = int(row["valid_lifetime"]), int(row["expire"])
     status = STATUSES.get(row.get("state") or "0")
     if status is None or not valid_s or kind not in (ADDRESS, PREFIX):
@@ -76,6 +77,7 @@ def _read(row: Mapping[str, str]) -> tuple[int, Imported | None]:
         int(row["pref_lifetime"]),
         valid_s,
         _hostname(row.get("hostname") or ""),
+        cut_remark(address, key, where),
     )
     return key, checked(lease)
 

@@ -8,15 +8,11 @@ from typing import Any, NamedTuple
 
 from tandem.imports.conditions import shown_octets
 from tandem.imports.kea_classes import KeaClasses
-from tandem.imports.options import COMMENTS, OptionReader
+from tandem.imports.kea_times import lifetimes, times_of
+from tandem.imports.options import COMMENTS, OptionReader, ScopeOptions, merged
 from tandem.imports.report import ImportFailed
 from tandem.imports.source import Section
 
-FOREVER = 0xFFFFFFFF
-DEFAULTS: Mapping[str, float] = {"preferred-lifetime": 3600, "valid-lifetime": 7200}
-TIMES = ("preferred-lifetime", "valid-lifetime", "renew-timer", "rebind-timer")
-PERCENTS = {"renew-timer": ("t1-percent", 0.5), "rebind-timer": ("t2-percent", 0.8)}
-HINTS = "A client is given the lifetimes of its subnet, whatever it asks for."
 DDNS = "There are no DNS updates yet; the server tells clients so."
 CACHE = "Each Renew extends the lease, and is on disk before it is answered."
 EXTENDED = "What relays said of a client is not kept with its lease."
@@ -58,6 +54,10 @@ IDENTIFIERS = {
 }
 
 
+IS_EARLY = {"duid", "link-layer", "classes"}
+"""What counts of a reservation that is looked up before the subnet is known."""
+
+
 class Scope(NamedTuple):
     """What subnets have from around them."""
 
@@ -68,7 +68,9 @@ class Scope(NamedTuple):
     rapid_commit: bool | None = None
     classes: tuple[str, ...] = ()
     times: Mapping[str, float] = {}
-    options: Mapping[str, Any] = {}
+    options: ScopeOptions = {}
+    suffix: str = ""
+    """What completes the names of reservations."""
     uses_global_reservations: bool = False
     uses_own_reservations: bool = True
 
@@ -89,7 +91,7 @@ class KeaSubnets:
     def read(self, dhcp6: Section, times: Mapping[str, float]) -> list[dict[str, Any]]:
         """Give the `subnet` tables; `times` are those of the whole file."""
         self._general = lifetimes(times)
-        around = self._with_reservation_mode(Scope(times=times), dhcp6)
+        around = self._with_reservation_mode(Scope(times=times, suffix=_suffix(dhcp6, "")), dhcp6)
         for section in dhcp6.sections("shared-networks"):
             name = section.take("name", str) or section.where
             network = self._scope(section, around)._replace(network=name)
@@ -98,15 +100,14 @@ class KeaSubnets:
             section.rest(REASONS, NEEDLESS)
         for subnet in dhcp6.sections("subnet6"):
             self._add(subnet, around)
-        self._global_reservations(dhcp6)
+        self._global_reservations(dhcp6, around)
         return self._tables
 
     def _scope(self, section: Section, around: Scope) -> Scope:
         """Give what a network or a subnet says for all inside of it, on top of what stands around it."""
         relays = tuple(_relays(section))
-        classes = self._classes.both(list(around.classes), self._classes.speak_of(_class_names(section)))
+        classes = self._classes.both(list(around.classes), self._classes.admitted(section))
         rapid_commit = section.take("rapid-commit", bool)
-        options = {**self._classes.required(section), **self._options.read(section.sections("option-data"))}
         return self._with_reservation_mode(
             around._replace(
                 interface=section.take("interface", str) or around.interface,
@@ -115,10 +116,16 @@ class KeaSubnets:
                 rapid_commit=around.rapid_commit if rapid_commit is None else rapid_commit,
                 classes=tuple(classes),
                 times={**around.times, **times_of(section)},
-                options={**around.options, **options},
+                options=merged(around.options, self._options_of(section), self._options.defined),
+                suffix=_suffix(section, around.suffix),
             ),
             section,
         )
+
+    def _options_of(self, section: Section) -> ScopeOptions:
+        """Give the options of a scope, with those of the classes that it requires."""
+        required = self._classes.required(section)
+        return merged(required, self._options.read(section.sections("option-data")), self._options.defined)
 
     def _with_reservation_mode(self, scope: Scope, section: Section) -> Scope:
         mode = section.take("reservation-mode", str)
@@ -155,7 +162,7 @@ class KeaSubnets:
             "rapid-commit": scope.rapid_commit or "",
             "classes": list(scope.classes),
             "lifetimes": {name: each for name, each in lifetimes(scope.times).items() if general.get(name) != each},
-            "options": dict(scope.options),
+            **scope.options,
             "pools": [self._pool(each) for each in section.sections("pools")],
             "pd-pools": [self._pd_pool(each) for each in section.sections("pd-pools")],
             "reservation": self._reservations(section, network, scope),
@@ -165,7 +172,7 @@ class KeaSubnets:
         self._takes_global.append(scope.uses_global_reservations)
 
     def _reservations(self, section: Section, network: IPv6Network, scope: Scope) -> list[dict[str, Any]]:
-        found = [self._reservation(each, network) for each in section.sections("reservations")]
+        found = [self._reservation(each, network, scope) for each in section.sections("reservations")]
         if found and not scope.uses_own_reservations:
             section.report.lost(section.path("reservations"), "Kea does not look at them either.")
             return []
@@ -174,38 +181,31 @@ class KeaSubnets:
     def _pool(self, section: Section) -> Any:
         text = section.take("pool", str) or ""
         first, dash, last = (each.strip() for each in text.partition("-"))
-        classes = self._classes.speak_of(_class_names(section))
-        options = {**self._classes.required(section), **self._options.read(section.sections("option-data"))}
+        more = self._of_pool(section)
         section.rest(REASONS, NEEDLESS)
         try:
             range_ = f"{IPv6Address(first)}-{IPv6Address(last)}" if dash else str(IPv6Network(first, strict=False))
         except ValueError:
             raise ImportFailed(f"{section.path('pool')} is not a range of addresses: {text!r}.") from None
-        if not classes and not options:
-            return range_
-        return {
-            "range": range_,
-            **({"classes": classes} if classes else {}),
-            **({"options": options} if options else {}),
-        }
+        return {"range": range_, **more} if more else range_
+
+    def _of_pool(self, section: Section) -> dict[str, Any]:
+        """Give whom a pool is for, and its options."""
+        classes, options = self._classes.admitted(section), self._options_of(section)
+        return {**({"classes": classes} if classes else {}), **options}
 
     def _pd_pool(self, section: Section) -> dict[str, Any]:
         prefix, length = section.take("prefix", str) or "", section.take("prefix-len", int) or 0
         delegated = section.take("delegated-len", int) or length
         excluded, excluded_length = section.take("excluded-prefix", str), section.take("excluded-prefix-len", int)
-        classes = self._classes.speak_of(_class_names(section))
-        options = {**self._classes.required(section), **self._options.read(section.sections("option-data"))}
+        more = self._of_pool(section)
         section.rest(REASONS, NEEDLESS)
         table: dict[str, Any] = {"prefix": _prefix(section, f"{prefix}/{length}"), "delegated-length": delegated}
         if excluded and excluded_length:
             table["exclude"] = _relative(section, f"{excluded}/{excluded_length}", delegated)
-        if classes:
-            table["classes"] = classes
-        if options:
-            table["options"] = options
-        return table
+        return {**table, **more}
 
-    def _reservation(self, section: Section, network: IPv6Network | None) -> dict[str, Any] | None:
+    def _reservation(self, section: Section, network: IPv6Network | None, scope: Scope) -> dict[str, Any] | None:
         """Give a reservation, None if nobody could be told that it is for."""
         table = self._client_named(section)
         addresses = []
@@ -216,7 +216,7 @@ class KeaSubnets:
                 addresses.append(str(_address(section, address)))
         prefixes = section.texts("prefixes")
         hostname = section.take("hostname", str)
-        classes = self._classes.speak_of(section.texts("client-classes"))
+        classes = self._classes.reserved(section, is_named=table is not None)
         options = self._options.read(section.sections("option-data"))
         excluded = [each for each in section.texts("excluded-prefixes") if each]
         section.rest({**REASONS, **IDENTIFIERS}, NEEDLESS)
@@ -225,9 +225,9 @@ class KeaSubnets:
         found = {
             "address": addresses,
             "prefix": [_prefix(section, each) for each in prefixes],
-            "hostname": hostname.removesuffix(".") if hostname else "",
+            "hostname": _qualified(hostname, scope.suffix) if hostname else "",
             "classes": classes,
-            "options": options,
+            **options,
         }
         if excluded and prefixes:
             length = IPv6Network(_prefix(section, prefixes[0])).prefixlen
@@ -246,79 +246,65 @@ class KeaSubnets:
                 section.lost(name, why)
         return None
 
-    def _global_reservations(self, dhcp6: Section) -> None:
-        """Put reservations of the whole file where their addresses are; those without, on each link."""
+    def _global_reservations(self, dhcp6: Section, around: Scope) -> None:
+        """Put reservations of the whole file onto each link that looks at them."""
+        are_early = dhcp6.take("early-global-reservations-lookup", bool) or False
         for section in dhcp6.sections("reservations"):
-            table = self._reservation(section, None)
+            table = self._reservation(section, None, around)
             if table is None:
                 continue
-            places = self._places_for(table)
+            if are_early and "classes" in table:
+                self._classes.put_into(table["classes"], table)
+                section.changed("client-classes", "They are conditions of the classes, which hold on each link.")
+            places = list(self._places_for(table, section))
             if places:
                 section.report.changed(section.where, f"It counts in {', '.join(each['prefix'] for each in places)}.")
-            else:
-                section.report.lost(
-                    section.where, "No subnet looks at the reservations of the whole file, or has its address."
-                )
+            elif section.where not in section.report.paths() and (not are_early or table.keys() - IS_EARLY):
+                section.report.lost(section.where, "No subnet looks at the reservations of the whole file.")
             for place in places:
-                of_place = dict(table)
-                if "address" in table:
-                    network = IPv6Network(place["prefix"])
-                    of_place["address"] = [each for each in table["address"] if IPv6Address(each) in network]
-                place.setdefault("reservation", []).append(of_place)
+                network = IPv6Network(place["prefix"])
+                inside = [each for each in table.get("address", ()) if IPv6Address(each) in network]
+                of_place = {key: value for key, value in table.items() if key != "address"}
+                place.setdefault("reservation", []).append({**of_place, **({"address": inside} if inside else {})})
 
-    def _places_for(self, reservation: dict[str, Any]) -> list[dict[str, Any]]:
-        able = [table for table, takes in zip(self._tables, self._takes_global, strict=True) if takes]
-        addresses = [IPv6Address(each) for each in reservation.get("address", ())]
-        if addresses:
-            return [each for each in able if any(address in IPv6Network(each["prefix"]) for address in addresses)]
-        if "prefix" in reservation:
-            return able[:1]  # a prefix can be reserved once
-        by_link = {
-            each.get("shared-network") or each.get("interface") or each["prefix"]: each for each in reversed(able)
-        }
-        return list(by_link.values())
-
-
-def times_of(section: Section) -> dict[str, float]:
-    """Give the lifetimes and timers that a scope says, in seconds, and the percentages that make timers."""
-    found: dict[str, float] = {}
-    for name in TIMES:
-        value = section.take(name, int)
-        if value is not None:
-            found[name] = value
-    for name, _ in PERCENTS.values():
-        percent = section.take(name, float)
-        if percent is not None:
-            found[name] = percent
-    if section.take("calculate-tee-times", bool) is False:
-        section.changed("calculate-tee-times", "T1 and T2 are always told.")
-    for name in ("min-valid-lifetime", "max-valid-lifetime", "min-preferred-lifetime", "max-preferred-lifetime"):
-        if name in section:
-            section.lost(name, HINTS)
-    return found
+    def _places_for(self, reservation: dict[str, Any], section: Section) -> Iterator[dict[str, Any]]:
+        """Give a subnet of each link: the one that has an address of the reservation, else the first."""
+        by_link: dict[str, list[dict[str, Any]]] = {}
+        for table, takes in zip(self._tables, self._takes_global, strict=True):
+            if takes:
+                link = table.get("shared-network") or table.get("interface") or table["prefix"]
+                by_link.setdefault(link, []).append(table)
+        addresses = {IPv6Address(each) for each in reservation.get("address", ())}
+        left = set(addresses)
+        client = {key: reservation[key] for key in ("duid", "link-layer") if key in reservation}
+        for tables in by_link.values():
+            if any(client.items() <= each.items() for table in tables for each in table.get("reservation", ())):
+                section.report.changed(section.where, "A reservation of a subnet for the same client goes before it.")
+                continue
+            fits = [table for table in tables if any(each in IPv6Network(table["prefix"]) for each in addresses)]
+            place = (fits or tables)[0]
+            left -= {each for each in addresses if each in IPv6Network(place["prefix"])}
+            if fits or reservation.keys() - {"address"} - client.keys():
+                yield place
+        for address in sorted(left):
+            section.lost("ip-addresses", f"{address} is in no subnet that looks at the reservations of the whole file.")
 
 
-def lifetimes(times: Mapping[str, float]) -> dict[str, Any]:
-    """Give the `lifetimes` table that says the same."""
-    times = {**DEFAULTS, **times}
-    preferred_s, valid_s = times["preferred-lifetime"], times["valid-lifetime"]
-    found = {"preferred-lifetime": min(preferred_s, valid_s), "valid-lifetime": valid_s}
-    for timer, (percent, usual) in PERCENTS.items():
-        share = times.get(percent, usual)
-        if timer in times:
-            found[timer] = times[timer]
-        elif share != usual and preferred_s != FOREVER:
-            found[timer] = preferred_s * share
-    renew_s = found.get("renew-timer", found["preferred-lifetime"] * 0.5)
-    rebind_s = found.get("rebind-timer", found["preferred-lifetime"] * 0.8)
-    if not renew_s <= rebind_s <= valid_s:  # Kea does not tell such timers
-        found = {name: value for name, value in found.items() if name not in PERCENTS}
-    return {name: "forever" if value == FOREVER else int(value) for name, value in found.items()}
+def _suffix(section: Section, around: str) -> str:
+    """Give what completes names of a scope."""
+    suffix = section.take("ddns-qualifying-suffix", str)
+    if suffix is None:
+        return around
+    section.changed("ddns-qualifying-suffix", f"It completes the names of reservations, and no others. {DDNS}")
+    return suffix
 
 
-def _class_names(section: Section) -> list[str]:
-    name = section.take("client-class", str)
-    return [*([name] if name else []), *section.texts("client-classes")]
+def _qualified(hostname: str, suffix: str) -> str:
+    """Give a reserved name as Kea tells it: complete, and with the suffix unless it ends with it."""
+    name, end = hostname.removesuffix("."), suffix.strip(".")
+    if end and name == hostname and not name.lower().endswith(end.lower()):
+        name = f"{name}.{end}"
+    return f"{name}."
 
 
 def _relays(section: Section) -> Iterator[str]:

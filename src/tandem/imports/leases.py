@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from tandem.config.partners import territories
 from tandem.effects.settings import Settings
 from tandem.imports.report import ImportFailed
 from tandem.lease.change import Change
-from tandem.lease.lease import FOREVER, BindingStatus, Lease
+from tandem.lease.lease import FOREVER, BindingStatus, Lease, key_of, show_key
 from tandem.lease.pool import Holes
 from tandem.lease.space import interval_of
 from tandem.lease.table import LeaseTable
@@ -20,7 +21,7 @@ from tandem.stores.sqlite import SqliteStore
 from tandem.stores.store import StoreBroken, StoreError, StoreFull
 from tandem.wire.option import write_options
 from tandem.wire.options import ClientFqdn
-from tandem.wire.received import DUID_OCTETS_MAX
+from tandem.wire.received import ADDRESS_LENGTH, DUID_OCTETS_MAX
 
 BATCH = 1000
 
@@ -37,6 +38,23 @@ class Imported(NamedTuple):
     preferred_s: int
     valid_s: int
     hostname: str = ""
+    remark: str = ""
+    """What is to be said of how it was read."""
+
+
+def key_in_range(address: int, length: int) -> int:
+    """Give the key of an address or a prefix, without bits behind its length. ValueError if that is no length."""
+    if not 0 < length <= ADDRESS_LENGTH:
+        raise ValueError(f"{length} is not the length of a prefix")
+    spare = ADDRESS_LENGTH - length
+    return key_of(address >> spare << spare, length)
+
+
+def cut_remark(address: int, key: int, where: str) -> str:
+    """Say that an address had bits behind the length of its prefix, nothing if it had none."""
+    if address == key >> 8:
+        return ""
+    return f"{where}: {IPv6Address(address)} has bits behind its length, and was read as {show_key(key)}."
 
 
 def checked(lease: Imported) -> Imported:
@@ -55,6 +73,8 @@ class Counts(NamedTuple):
     taken: int
     elsewhere: int
     """Those that belong to no subnet of the file; they are left out."""
+    remarks: list[str]
+    """What is to be said of how some were read."""
 
 
 def put_leases(leases: Iterable[Imported], settings: Settings, folder: Path, progress: Callable[[int], None]) -> Counts:
@@ -68,11 +88,14 @@ def put_leases(leases: Iterable[Imported], settings: Settings, folder: Path, pro
     store = _store_without_leases(folder)
     pending: list[Change] = []
     taken = elsewhere = 0
+    remarks: list[str] = []
     try:
         for lease in leases:
             if not known.touches(*interval_of(lease.key)):
                 elsewhere += 1
                 continue
+            if lease.remark:
+                remarks.append(lease.remark)
             pending.append(table.change(_ours(lease)))
             taken += 1
             if len(pending) == BATCH:
@@ -90,7 +113,7 @@ def put_leases(leases: Iterable[Imported], settings: Settings, folder: Path, pro
     finally:
         store.close()
         _give_to_owner_of(folder)
-    return Counts(taken, elsewhere)
+    return Counts(taken, elsewhere, remarks)
 
 
 def _store_without_leases(folder: Path) -> SqliteStore:

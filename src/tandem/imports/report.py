@@ -14,6 +14,10 @@ class ImportFailed(Exception):
     """What is to be imported cannot be read; the message is a sentence."""
 
 
+class CannotCarry(Exception):
+    """A setting has no like here; the message says why, and what to do."""
+
+
 class Verdict(Enum):
     """What became of a setting."""
 
@@ -35,6 +39,8 @@ class Report:
 
     def __init__(self) -> None:
         self._fates: dict[str, tuple[Verdict, str]] = {}
+        self.to_mend: list[str] = []
+        """What has to be mended by hand before the file is served, in sentences."""
 
     def carried(self, path: str) -> None:
         """Say that the setting means the same here; unless more was said of it."""
@@ -51,6 +57,10 @@ class Report:
     def not_needed(self, path: str, why: str) -> None:
         """Say that the server does without the setting."""
         self._add(path, Verdict.NOT_NEEDED, why)
+
+    def must_mend(self, sentence: str) -> None:
+        """Say that the file would do harm as it is."""
+        self.to_mend.append(sentence)
 
     def _add(self, path: str, verdict: Verdict, text: str) -> None:
         before, said = self._fates.get(path, (verdict, ""))

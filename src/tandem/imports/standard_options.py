@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 DHCP6 = "dhcp6"
+DNR = "v6-dnr"
+"""The encrypted resolver, of which the text has a form of its own."""
 
 
 class Definition(NamedTuple):
@@ -28,9 +30,30 @@ def _one(code: int, *types: str, encapsulate: str = "") -> Definition:
     return Definition(code, types, encapsulate=encapsulate)
 
 
+EXCHANGED = {
+    "clientid": 1,
+    "serverid": 2,
+    "ia-na": 3,
+    "ia-ta": 4,
+    "iaaddr": 5,
+    "oro": 6,
+    "relay-msg": 9,
+    "auth": 11,
+    "status-code": 13,
+    "rapid-commit": 14,
+    "user-class": 15,
+    "interface-id": 18,
+    "reconf-msg": 19,
+    "ia-pd": 25,
+    "iaprefix": 26,
+}
+"""Options that servers make themselves, or clients and relays; they are named in expressions."""
+
 STANDARD: dict[str, dict[str, Definition]] = {
     DHCP6: {
+        **{name: _one(code, "binary") for name, code in EXCHANGED.items()},
         "preference": _one(7, "uint8"),
+        "elapsed-time": _one(8, "uint16"),
         "unicast": _one(12, "ipv6-address"),
         "vendor-class": Definition(16, ("uint32", "tuple"), True),
         "vendor-opts": _one(17, "uint32"),
@@ -61,6 +84,7 @@ STANDARD: dict[str, dict[str, Definition]] = {
         "lq-relay-data": _one(47, "ipv6-address", "binary"),
         "lq-client-link": _addresses(48),
         "v6-lost": _one(51, "fqdn"),
+        "ntp-server": _one(56, "empty", encapsulate="v6-ntp-server-suboptions"),
         "capwap-ac-v6": _addresses(52),
         "relay-id": _one(53, "binary"),
         "v6-access-domain": _one(57, "fqdn"),
@@ -83,7 +107,15 @@ STANDARD: dict[str, dict[str, Definition]] = {
         "s46-cont-mapt": _one(95, "empty", encapsulate="s46-cont-mapt-options"),
         "s46-cont-lw": _one(96, "empty", encapsulate="s46-cont-lw-options"),
         "v6-captive-portal": _one(103, "string"),
+        "v6-sztp-redirect": Definition(136, ("tuple",), True),
+        DNR: _one(144, "string"),
+        "addr-reg-enable": _one(148, "empty"),
         "ipv6-address-andsf": _addresses(143),
+    },
+    "v6-ntp-server-suboptions": {
+        "ntp-server-address": _one(1, "ipv6-address"),
+        "ntp-server-multicast": _one(2, "ipv6-address"),
+        "ntp-server-fqdn": _one(3, "fqdn"),
     },
     "s46-cont-mape-options": {
         "s46-rule": _one(89, "uint8", "uint8", "uint8", "ipv4-address", "ipv6-prefix", encapsulate="s46-rule-options"),

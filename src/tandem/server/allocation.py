@@ -60,7 +60,7 @@ class Allocator:
             return False
         for key in ia.asked:
             lease = self._table.get(key)
-            is_reserved = client.reservation is not None and key in client.reservation.keys
+            is_reserved = _is_for_it_alone(client, key)
             is_its = is_reserved if lease is None else (lease.duid, lease.iaid) == (client.duid, ia.iaid)
             is_open = is_reserved or self._open_home(client, key) is not None
             if is_its and is_open and self.is_free(client, ia, key, taken):
@@ -130,7 +130,8 @@ class Allocator:
             return False
         if lease is None:
             return True
-        grace_s = 0 if lease.duid in (client.duid, b"") else self._reuse_grace_s
+        is_shared = client.reservation is not None and key in client.reservation.shared
+        grace_s = 0 if is_shared or lease.duid in (client.duid, b"") else self._reuse_grace_s
         return not grace_s or lease.start_time_of_state + grace_s <= client.now.lapse_utc
 
     def lease(self, key: int) -> Lease | None:
@@ -138,12 +139,13 @@ class Allocator:
         return self._table.get(key)
 
     def _is_ours_to_give(self, client: Client, ia: Ia, key: int, lease: Lease | None) -> bool:
-        """Say whether the partner has no say in it. What is reserved for one client is given by either."""
+        """Say whether the partner has no say in it. What is reserved for one client alone is given by either."""
         share = client.rules.share
         if share is None:
             return True
-        is_reserved = client.reservation is not None and key in client.reservation.keys
-        if is_reserved and (lease is None or lease.duid == client.duid or share.owner(key, lease) is not None):
+        if _is_for_it_alone(client, key) and (
+            lease is None or lease.duid == client.duid or share.owner(key, lease) is not None
+        ):
             return True
         had_it = lease is not None and (lease.duid, lease.iaid) == (client.duid, ia.iaid)
         return share.may_give(key, lease, had_it, client.now.lapse_utc)
@@ -251,6 +253,12 @@ class Allocator:
             return False
         homes = place.homes(is_prefix=True)
         return any(home.pool and home.pool.range.length == hint and home.admits(client.classes) for home in homes)
+
+
+def _is_for_it_alone(client: Client, key: int) -> bool:
+    """True if the lease is reserved for the client and for no other."""
+    reservation = client.reservation
+    return reservation is not None and key in reservation.keys and key not in reservation.shared
 
 
 def _shares(client: Client) -> tuple[Role | None, ...]:

@@ -107,7 +107,13 @@ def adopt(allocator: Allocator, client: Client, ia: Ia, taken: set[int]) -> list
     adopted = allocator.adoptable(client, ia, taken)
     taken.update(choice.key for choice in adopted)
     return [
-        Told(each.key, promise(each.home.subnet.lifetimes, 0, client.now.utc, mclt_s), each.home, True, each.reason)
+        Told(
+            each.key,
+            promise(each.home.subnet.lifetimes_of(client.classes), 0, client.now.utc, mclt_s),
+            each.home,
+            True,
+            each.reason,
+        )
         for each in adopted
     ]
 
@@ -184,7 +190,7 @@ def renewal_times(decisions: Iterable[Decision]) -> tuple[int, int]:
 
 
 def _grant(allocator: Allocator, client: Client, choice: Choice) -> Told:
-    lifetimes = choice.home.subnet.lifetimes
+    lifetimes = choice.home.subnet.lifetimes_of(client.classes)
     if client.rules.mclt_s is not None:
         lease = allocator.lease(choice.key)
         goes_on = lease is not None and lease.status == BindingStatus.ACTIVE and lease.duid == client.duid

@@ -86,7 +86,7 @@ class Classes:
                     for octets in self._octets(subject, message, relays)
                 )
             case Exists(subject):
-                return any(True for _ in self._octets(subject, message, relays))
+                return self._is_there(subject, message, relays)
             case AddressIn(is_peer, number, intervals):
                 relay = _relay(relays, number)
                 if relay is None:
@@ -107,6 +107,15 @@ class Classes:
                 return any(self._holds(each, message, relays, reservation, interface, found) for each in conditions)
             case Not(negated):
                 return not self._holds(negated, message, relays, reservation, interface, found)
+
+    def _is_there(self, subject: Subject, message: ClientMessage, relays: list[Relay]) -> bool:
+        """True if the subject's option is in the message; class data (21.15, 21.16) may be missing from it."""
+        match subject.where:
+            case Where.USER_CLASS:
+                return message.body(UserClass.code) is not None
+            case Where.VENDOR_CLASS:
+                return any(True for _ in _of_vendor(message, VendorClass.code, subject.enterprise))
+        return any(True for _ in self._octets(subject, message, relays))
 
     def _octets(self, subject: Subject, message: ClientMessage, relays: list[Relay]) -> Iterator[bytes]:
         """Give all octets that the subject stands for."""

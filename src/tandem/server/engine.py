@@ -254,7 +254,7 @@ class Engine:
                 before = self.table.get(told.key)
                 lease = _granted(client, decision.ia.iaid, told, times, details, before)
                 effects.commit.append(self.table.change(lease))
-                if told.home is not None and told.lifetimes.valid_s < told.home.subnet.lifetimes.valid_s:
+                if told.home is not None and told.lifetimes.valid_s < _valid_s(client, told.home):
                     effects.note("held-to-mclt", "debug")
                 self.offers.drop(told.key)
                 if before is None or before.status not in TIMED:
@@ -378,4 +378,9 @@ def _partner_lifetime(client: Client, told: Told, t1_s: int) -> int:
     """
     if client.rules.mclt_s is None or told.home is None:
         return 0
-    return client.now.utc + t1_s + told.home.subnet.lifetimes.valid_s
+    return client.now.utc + t1_s + _valid_s(client, told.home)
+
+
+def _valid_s(client: Client, home: Home) -> int:
+    """Return the valid lifetime that the file has for the client there."""
+    return home.subnet.lifetimes_of(client.classes).valid_s

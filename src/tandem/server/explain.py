@@ -70,7 +70,7 @@ def explain(
     links = []
     for place in places:
         client = identify(now, message, [], place, leases, rules[place.relationship], engine.classes, "")
-        steps = [*_who(engine, client), *_what(engine, decide(engine.allocator, client))]
+        steps = [*_who(engine, client), *_what(engine, client, decide(engine.allocator, client))]
         links.append({"link": place.name, "steps": steps})
     return {"holds": [_describe(lease, now.lapse_utc) for lease in leases], "links": links}
 
@@ -168,7 +168,7 @@ def _exchange(engine: Engine, client: Client) -> Iterator[str]:
     """Say what a message that asks for leases is given."""
     message = client.message
     decisions = decide(engine.allocator, client)
-    yield from _what(engine, decisions)
+    yield from _what(engine, client, decisions)
     if decisions and all(each.left_to_partner for each in decisions):
         yield "It gets no answer here."
         return
@@ -194,7 +194,7 @@ def _who(engine: Engine, client: Client) -> Iterator[str]:
         yield f"Answered here: {client.rules.serve.value} ({client.rules.reason})."
 
 
-def _what(engine: Engine, decisions: Sequence[Decision]) -> Iterator[str]:
+def _what(engine: Engine, client: Client, decisions: Sequence[Decision]) -> Iterator[str]:
     """Say what each identity association would be given, and why."""
     for decision in decisions:
         name = f"{IA_NAMES[decision.ia.code]} {decision.ia.iaid}"
@@ -213,7 +213,7 @@ def _what(engine: Engine, decisions: Sequence[Decision]) -> Iterator[str]:
                 f"with the lifetimes of {whose}: "
                 f"preferred {told.lifetimes.preferred_s} s, valid {told.lifetimes.valid_s} s."
             )
-            if told.lifetimes.valid_s < home.subnet.lifetimes.valid_s and told.granted:
+            if told.lifetimes.valid_s < home.subnet.lifetimes_of(client.classes).valid_s and told.granted:
                 yield f"{name} is held to the MCLT: the partner has not agreed to more yet."
 
 

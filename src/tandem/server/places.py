@@ -114,7 +114,8 @@ class Places:
         for number, link in enumerate(links):
             for subnet in link.subnets:
                 spans.append((subnet.first, subnet.last, number))
-                self._by_relay.update(dict.fromkeys(subnet.relays, number))
+                for relay in subnet.relays:  # the first goes: the others are told apart by interface identifiers
+                    self._by_relay.setdefault(relay, number)
                 self._by_interface_id.update(dict.fromkeys(subnet.interface_ids, number))
                 if subnet.interface is not None:
                     self._by_name.setdefault(subnet.interface, number)

@@ -5,11 +5,12 @@ Encoded once when the configuration is loaded; the joined octets of each combina
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
-from tandem.effects.reservations import OptionSet, Reservation
+from tandem.effects.options import OptionSet, Suboptions
+from tandem.effects.reservations import Reservation
 from tandem.effects.settings import PoolSettings, Settings, SubnetSettings
 from tandem.server.client import Client
 from tandem.server.places import Home
@@ -22,10 +23,16 @@ from tandem.wire.options import (
     InformationRefreshTime,
     PrefixExclude,
     RelaySuppliedOptions,
+    VendorClass,
+    VendorOptions,
 )
 from tandem.wire.reader import Reader, WireError
 
 COMBINATIONS_MAX: Final = 1024
+ENTERPRISE_OCTETS: Final = 4
+CABLE_LABS: Final = 4491
+CABLE_LABS_REQUEST: Final = 1
+"""The suboption in which cable modems list the suboptions that they ask for (CL-SP-CANN-DHCP)."""
 FQDN_SERVER: Final = 0x01  # RFC 4704 4.1, the S bit
 FQDN_SERVER_OVERRIDES: Final = 0x02  # the O bit
 FQDN_NO_UPDATE: Final = 0x04  # the N bit
@@ -33,12 +40,24 @@ FQDN_NO_UPDATE: Final = 0x04  # the N bit
 Combination = tuple[SubnetSettings | None, PoolSettings | None, Reservation | None, frozenset[str], bytes, bool]
 
 
+class _Joined(NamedTuple):
+    """What all clients of one combination are told."""
+
+    octets: bytes
+    """All options but those of vendors."""
+    vendors: Mapping[int, Suboptions]
+    """The suboptions that there are for them, by enterprise number."""
+    always_of_vendors: frozenset[tuple[int, int]]
+    is_for_all_vendors: bool
+    """Whether they are told the suboptions of all vendors, not only of the one that they name."""
+
+
 class Policy:
     """Answers "which options" for one loaded configuration."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._joined: dict[Combination, bytes] = {}
+        self._joined: dict[Combination, _Joined] = {}
 
     def options_for(self, client: Client, home: Home | None) -> bytes:
         """Give the encoded options that the client asked for (RFC 9915 18.3, 21.7). `home` is its first lease's."""
@@ -48,22 +67,48 @@ class Policy:
             if len(self._joined) >= COMBINATIONS_MAX:
                 self._joined.clear()
             joined = self._joined[combination] = self._join(combination)
+        octets = joined.octets
+        if joined.vendors:
+            octets += _vendor_options(client, joined)
         if client.relays:
-            joined += self._supplied_by_relays(client, combination)
-        return joined + _fqdn(client)
+            octets += self._supplied_by_relays(client, combination)
+        return octets + _fqdn(client)
 
     def sources(self, client: Client, home: Home | None) -> dict[int, str]:
         """Say where in the file each option stands that the client asked for and is told."""
         combination = _combination(client, home)
-        found = {code: where for where, options in self._scopes(combination) for code in options}
-        return {code: found[code] for code in _codes_to_tell(combination) if code in found}
+        found = {code: where for where, options in self._scopes(combination) for code in options.encoded}
+        told = {code: found[code] for code in self._codes_to_tell(combination) if code in found}
+        joined = self._join(combination)
+        if joined.vendors and _vendor_options(client, joined):
+            *_, told[VendorOptions.code] = (where for where, each in self._scopes(combination) if each.vendors)
+        return told
 
-    def _join(self, combination: Combination) -> bytes:
+    def _join(self, combination: Combination) -> _Joined:
         effective = self._effective(combination)
-        return b"".join(effective[code] for code in _codes_to_tell(combination) if code in effective)
+        vendors: dict[int, dict[int, bytes]] = {}
+        always: set[tuple[int, int]] = set()
+        is_for_all = False
+        for _, options in self._scopes(combination):
+            for enterprise, suboptions in options.vendors.items():
+                vendors.setdefault(enterprise, {}).update(suboptions)
+            always |= options.always_of_vendors
+            is_for_all = is_for_all or VendorOptions.code in options.always
+        octets = b"".join(effective[code] for code in self._codes_to_tell(combination) if code in effective)
+        return _Joined(octets, vendors, frozenset(always), is_for_all)
 
-    def _effective(self, combination: Combination) -> OptionSet:
-        return {code: encoded for _, options in self._scopes(combination) for code, encoded in options.items()}
+    def _effective(self, combination: Combination) -> Mapping[int, bytes]:
+        return {code: encoded for _, options in self._scopes(combination) for code, encoded in options.encoded.items()}
+
+    def _codes_to_tell(self, combination: Combination) -> Iterable[int]:
+        """Return the codes of the options for this answer, each once: those asked for, then those that all are told."""
+        *_, requested, is_information = combination
+        codes = dict.fromkeys(codes_in(requested))
+        for _, options in self._scopes(combination):
+            codes.update(dict.fromkeys(sorted(options.always)))
+        if not is_information:
+            codes.pop(InformationRefreshTime.code, None)  # RFC 9915 21.23
+        return codes
 
     def _scopes(self, combination: Combination) -> Iterator[tuple[str, OptionSet]]:
         """Give the options of each scope with its place in the file, the narrowest last."""
@@ -104,15 +149,6 @@ def _combination(client: Client, home: Home | None) -> Combination:
     )
 
 
-def _codes_to_tell(combination: Combination) -> Iterable[int]:
-    """Give the codes of the options that were asked for, each once, without those that are not for this answer."""
-    *_, requested, is_information = combination
-    codes = dict.fromkeys(codes_in(requested))
-    if not is_information:
-        codes.pop(InformationRefreshTime.code, None)  # RFC 9915 21.23
-    return codes
-
-
 def _first_subnet(client: Client) -> SubnetSettings | None:
     """Give the subnet of a client that gets no lease: the first on its link that is for it."""
     if client.place is None:
@@ -124,6 +160,50 @@ def _first_subnet(client: Client) -> SubnetSettings | None:
 def codes_in(requested: bytes) -> tuple[int, ...]:
     """Give the codes in the body of an Option Request option; a last odd octet is ignored."""
     return tuple(requested[at] << 8 | requested[at + 1] for at in range(0, len(requested) - 1, 2))
+
+
+def _vendor_options(client: Client, joined: _Joined) -> bytes:
+    """Return an option 17 for each vendor that the client names (RFC 9915 21.17), or for all of them.
+
+    A client that asks for option 17 is told all suboptions of its vendor. One that lists suboptions is told those, as
+    cable modems do. Suboptions that are sent always go to each client of the vendor.
+    """
+    message = client.message
+    named = {int.from_bytes(body[:ENTERPRISE_OCTETS], "big"): body for body in _bodies_of_vendors(client)}
+    is_asked_for = VendorOptions.code in codes_in(message.requested)
+    found = b""
+    for enterprise, suboptions in joined.vendors.items():
+        if joined.is_for_all_vendors:
+            wanted = set(suboptions)
+        elif enterprise in named:
+            listed = _listed_suboptions(named[enterprise]) if enterprise == CABLE_LABS else None
+            wanted = set(suboptions) if listed is None and is_asked_for else set(listed or ())
+            wanted |= {code for vendor, code in joined.always_of_vendors if vendor == enterprise}
+        else:
+            continue
+        body = b"".join(encoded for code, encoded in suboptions.items() if code in wanted)
+        if body:
+            found += write_option(VendorOptions.code, enterprise.to_bytes(ENTERPRISE_OCTETS, "big") + body)
+    return found
+
+
+def _bodies_of_vendors(client: Client) -> Iterator[bytes]:
+    """Return the bodies of the options that begin with an enterprise number, those with suboptions last."""
+    message = client.message
+    for wanted in (VendorClass.code, VendorOptions.code):
+        for code, start, end in message.options:
+            if code == wanted and end - start >= ENTERPRISE_OCTETS:
+                yield message.data[start:end] if code == VendorOptions.code else message.data[start : start + 4]
+
+
+def _listed_suboptions(body: bytes) -> tuple[int, ...] | None:
+    """Return the suboptions that a cable modem lists in its option 17, None if it has no list."""
+    listed = [
+        body[start:end]
+        for code, start, end in scan_options(body, ENTERPRISE_OCTETS, len(body))[0]
+        if code == CABLE_LABS_REQUEST
+    ]
+    return codes_in(listed[0]) if listed else None
 
 
 def wants(client: Client, code: int) -> bool:
