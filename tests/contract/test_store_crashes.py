@@ -17,8 +17,8 @@ from hypothesis import given, settings, strategies
 from contract import commit_until_it_fails
 from contract.test_store import BACK_ENDS, apply, changes, kept, tidy_up
 from system.needs import need_program
-from tandem.lease.change import Change, Fact, Put
-from tandem.stores.store import RESTORED_FACT, StoreError
+from tandem.lease.change import RESTORED_FACT, Change, Fact, Put
+from tandem.stores.store import StoreError
 
 SEED = 6015
 FLIPS = 400

@@ -13,11 +13,11 @@ import pytest
 
 from contract.test_store import BACK_ENDS, apply, kept, tidy_up
 from contract.test_store_crashes import digests, kept_files
-from tandem.lease.change import Change, Fact, Put
+from tandem.lease.change import RESTORED_FACT, Change, Fact, Put
 from tandem.stores import mark as mark_module
 from tandem.stores.journal import SECTOR
 from tandem.stores.sqlite import SqliteStore
-from tandem.stores.store import RESTORED_FACT, StoreError
+from tandem.stores.store import StoreError
 
 SEED = 20261129
 DAMAGES = 120

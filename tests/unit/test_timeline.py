@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies
 
-from tandem.lease.change import Fact
+from tandem.lease.change import RESTORED_FACT, Fact
 from tandem.lease.timeline import RUNS_MAX, Timeline
 from tandem.runtime.state import TIMELINE_FACT, State
-from tandem.stores.store import RESTORED_FACT, STORE_ID_FACT
+from tandem.stores.store import STORE_ID_FACT
 
 A, B, C = b"a" * 8, b"b" * 8, b"c" * 8
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from tandem import __version__, is_compiled
+from tandem.admin import backup as backups
 from tandem.admin import failover, importing, leases, pki, token
 from tandem.admin.amiss import amiss
 from tandem.admin.client import CommandFailed, ControlClient
@@ -186,6 +187,10 @@ def _explain_capture(
                 print_explanation(answer)
     if not found:
         fail(f"{path} has no such message to servers.")
+
+
+app.command(epilog="Example: tandem backup /var/backups/tandem")(backups.backup)
+app.command(epilog="Example: tandem restore /var/backups/tandem.backup --state-dir /var/lib/tandem")(backups.restore)
 
 
 @app.command(epilog="Example: tandem demo")

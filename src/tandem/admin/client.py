@@ -15,6 +15,10 @@ class CommandFailed(Exception):
     """The server said no, or could not be asked; the message is a sentence."""
 
 
+class ServerUnreachable(CommandFailed):
+    """No server listens there."""
+
+
 class ControlClient:
     """A connection to a server. Use it as a context manager."""
 
@@ -29,7 +33,8 @@ class ControlClient:
             self._socket.connect(str(self._path))
         except OSError as error:
             self._socket.close()
-            raise CommandFailed(why_unreachable(self._path, error)) from None
+            is_nobody = isinstance(error, FileNotFoundError | ConnectionRefusedError)
+            raise (ServerUnreachable if is_nobody else CommandFailed)(why_unreachable(self._path, error)) from None
         self._lines = self._socket.makefile("rb")
         return self
 

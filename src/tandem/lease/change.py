@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 
 class Put(NamedTuple):
@@ -20,3 +20,9 @@ class Fact(NamedTuple):
 
 
 Change = Put | Fact
+
+RESTORED_FACT: Final = "restored"
+"""The name of the fact that says when the store was restored, or noticed that acknowledged commits may be missing.
+
+Its value is the UTC second in decimal, empty once the server has begun to recover.
+"""

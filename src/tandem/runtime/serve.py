@@ -24,6 +24,7 @@ from tandem.lease.change import Change
 from tandem.lease.table import load_table
 from tandem.node import Node
 from tandem.runtime.alarm import Alarm
+from tandem.runtime.backups import COMMANDS, Backups
 from tandem.runtime.certificates import days_left, is_exposed
 from tandem.runtime.control import Control
 from tandem.runtime.control_path import control_path
@@ -82,6 +83,7 @@ class Runtime:
         """The batch to be made durable once nothing else is to be done."""
         self._partners = Partners(self._from_partner, self._say)
         self._control = Control(control_path(loaded.server.control, folder), folder, self._command)
+        self._backups = Backups(loaded.name, folder, state.store, self._writer, self._control.answer, self._from_writer)
         self._poison = Poison(folder / POISON_NAME)
         self._interfaces = watch_interfaces()
         self._alarm = Alarm(self._loop, lambda: self._guard(self._handle, ()))
@@ -160,6 +162,8 @@ class Runtime:
     def _command(self, command: Command) -> None:
         if command.name == "events":
             self._control.answer(Answer(command.ticket, self._recent.after(command.arguments)))
+        elif command.name in COMMANDS:
+            self._backups.obey(command)
         else:
             self._guard(self._handle, (command,))
 

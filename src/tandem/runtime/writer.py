@@ -40,7 +40,7 @@ class Writer(threading.Thread):
         self._monotonic_s = monotonic_s
         self.times = Histogram()
         """How long commits took, their syncs included."""
-        self._batches: queue.SimpleQueue[list[Change] | None] = queue.SimpleQueue()
+        self._batches: queue.SimpleQueue[list[Change] | Callable[[], None] | None] = queue.SimpleQueue()
         self._last_s = float("inf")
         self._commits = 0
 
@@ -66,6 +66,10 @@ class Writer(threading.Thread):
             self._batches.put([])
         return is_durable
 
+    def between_batches(self, step: Callable[[], None]) -> None:
+        """Have the step done in this thread, while nothing is tidied. It must not raise."""
+        self._batches.put(step)
+
     def stop(self) -> None:
         """End once all batches are done."""
         self._batches.put(None)
@@ -81,6 +85,9 @@ class Writer(threading.Thread):
                 continue
             if batch is None:
                 return
+            if callable(batch):
+                batch()
+                continue
             if batch:
                 if not self._try(batch):
                     continue

@@ -48,7 +48,8 @@ class Merged(NamedTuple):
 class Database:
     """The file `path`. Read-only until `take`, so that a damaged file is not touched. Errors are SQLite's own."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, is_held: bool = False) -> None:
+        """Open the file. A held one belongs to a running server, which has settled it and writes nothing to it now."""
         self.path = path
         self._log_octets = 0
         """About how much the write-ahead log has grown since it was last emptied."""
@@ -57,7 +58,7 @@ class Database:
         self._facts: dict[str, bytes] = {}
         """As on disk."""
         self._db = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode=ro",
+            f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if is_held else ''}",
             uri=True,
             isolation_level=None,
             check_same_thread=False,
@@ -66,9 +67,10 @@ class Database:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]  # as the write-ahead log has it
         if version > VERSION:
             raise newer(path, version)
-        found = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if found != "ok":
-            raise sqlite3.DatabaseError(" ".join(found.split()))
+        if not is_held:  # it takes a while, and the rows' checksums say as much
+            found = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if found != "ok":
+                raise sqlite3.DatabaseError(" ".join(found.split()))
 
     # -- reading
 
@@ -91,14 +93,17 @@ class Database:
         """Return the facts. BatchDamagedError if they or the blocks read before are not all from one time."""
         found = []
         for name, value in self._db.execute("SELECT CAST(name AS TEXT), CAST(value AS BLOB) FROM fact"):
-            if _checksum(name, value[:-4]) != value[-4:]:
-                raise BatchDamagedError("a row's checksum is wrong")
-            found.append(Fact(name, value[:-4]))
-            self._digest ^= _digest_of_fact(name, value[:-4])
+            found.append(_read_fact(name, value))
+            self._digest ^= _digest_of_fact(*found[-1])
         if self._digest != self._state()[2]:
             raise BatchDamagedError("its rows are not all from one time: a part of it was replaced by an older copy")
         self._facts = {fact.name: fact.value for fact in found}
         return found
+
+    def fact(self, name: str) -> bytes:
+        """Return the value of one fact, b"" if there is none."""
+        row = self._db.execute("SELECT CAST(value AS BLOB) FROM fact WHERE name = ?", (name,)).fetchone()
+        return _read_fact(name, row[0]).value if row else b""
 
     def _state(self) -> tuple[int, int, int]:
         row = self._db.execute(
@@ -136,6 +141,13 @@ class Database:
         except sqlite3.Error as error:
             if isinstance(failure(error), StoreBroken):
                 raise
+
+    def settle(self) -> None:
+        """Write all that the write-ahead log holds to where it belongs, so that the file can be read by itself."""
+        is_busy, *_ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if is_busy:
+            raise StoreFull("the write-ahead log is in use")
+        self._log_octets = 0
 
     def shorten_log(self, octets_max: int) -> None:
         """Write the log to where it belongs, if it has more octets than that."""
@@ -218,6 +230,13 @@ def failure(error: sqlite3.Error) -> Exception:
     if code not in SYNC_FAILED and code & 0xFF in NO_ROOM:
         return StoreFull(str(error))
     return StoreBroken(str(error))
+
+
+def _read_fact(name: str, row: bytes) -> Fact:
+    value = row[:-4]
+    if _checksum(name, value) != row[-4:]:
+        raise BatchDamagedError("a row's checksum is wrong")
+    return Fact(name, value)
 
 
 def _checksum(name: str, value: bytes) -> bytes:

@@ -19,7 +19,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from tandem.lease.change import Change, Fact, Put
+from tandem.lease.change import RESTORED_FACT, Change, Fact, Put
 from tandem.stores.batch import BatchDamagedError, merge, read_batch, read_leases, write_batch
 from tandem.stores.blocks import CHANGES_MAX, Block, Blocks
 from tandem.stores.claim import look_at_header, orphan, refuse_orphan, take_alone
@@ -27,7 +27,6 @@ from tandem.stores.database import Database, Merged, create, failure
 from tandem.stores.journal import Journal, sync_folder
 from tandem.stores.mark import MarkFile
 from tandem.stores.store import (
-    RESTORED_FACT,
     STORE_ID_FACT,
     STORE_ID_OCTETS,
     Finding,
@@ -72,6 +71,8 @@ class SqliteStore:
         """Held while the journal grows or is turned over, and while it is noted what that means for blocks."""
         self._journal = Journal(path.with_name(path.name + "-changes"))
         self._mark = MarkFile(path.with_name(path.name + "-mark"))
+        self._is_held = False
+        """Whether somebody copies the files, and housekeeping has to wait."""
         self.findings: list[Finding] = []
         """What was noticed while the files were read."""
         self._start([])
@@ -139,6 +140,10 @@ class SqliteStore:
         One does not wait for the other: leases may be new so fast that there is always a full block.
         """
         self._be_loaded()
+        if self._is_held:
+            with self._lock:
+                self._journal.make_room()
+            return False
         try:
             full = self._full_block()
             if full is not None:
@@ -158,6 +163,24 @@ class SqliteStore:
         except BatchDamagedError as error:
             raise StoreBroken(f"{self._path} was damaged while it was in use: {error}") from error
         return self._merging is not None or self._full_block() is not None
+
+    def hold(self) -> int:
+        """Leave the files as they are until `release`, but for what commits append; return the last commit's number.
+
+        Called where `tidy` is. The files may be read meanwhile (`copy.py`). StoreFull or StoreBroken if not.
+        """
+        self._be_loaded()
+        try:
+            self._db.settle()
+        except sqlite3.Error as error:
+            raise failure(error) from error
+        self._is_held = True
+        with self._lock:
+            return self._journal.newest
+
+    def release(self) -> None:
+        """Go on with housekeeping. For any thread."""
+        self._is_held = False
 
     def close(self) -> None:
         """Close the files, and say in the mark that nothing was lost up to there."""

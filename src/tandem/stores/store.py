@@ -10,8 +10,6 @@ from tandem.lease.change import Change
 STORE_ID_FACT = "store-id"
 """Random, made with the store, and another one once a backup was restored."""
 STORE_ID_OCTETS = 8
-RESTORED_FACT = "restored"
-"""When it was noticed that acknowledged commits may be missing: UTC seconds in decimal; empty once recovered."""
 
 
 class StoreError(Exception):
