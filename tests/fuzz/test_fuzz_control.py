@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from fuzz.corpus import read_corpus
+from fuzz.mutate import Mutator
 from fuzz.world import in_full
 from served import START, answer_to, ask, serve
 from tandem.effects.effects import Answer
@@ -25,7 +27,20 @@ SHARDS = in_full(4, 1)
 REQUESTS = in_full(10_000, 500)
 
 COMMANDS = ("status", "lease-list", "lease-show", "lease-release", "explain", "no-such-command", "")
-ARGUMENTS = ("lease", "duid", "client", "link", "status", "within", "from", "no-such-argument")
+ARGUMENTS = (
+    "lease",
+    "duid",
+    "client",
+    "link",
+    "status",
+    "within",
+    "from",
+    "packet",
+    "interface",
+    "to",
+    "relationship",
+    "no-such-argument",
+)
 VALUES: tuple[Any, ...] = (
     None,
     True,
@@ -50,6 +65,9 @@ VALUES: tuple[Any, ...] = (
     {},
     [[["eth0"]]],
     {"duid": "00"},
+    "01000001",
+    "01000001000100080003000102000001000300040000000103",
+    "0b000001" + "0001000a00030001020000000001" + "fde80000",
 )
 ODD_LINES = (
     b"",
@@ -122,6 +140,39 @@ def check(line: bytes, answer: Mapping[str, Any] | None) -> None:
         assert isinstance(answer["error"], str)
         assert answer["error"].endswith("."), asked
         assert "longer than" not in answer["error"], f"{asked!r} is not too long"
+
+
+@pytest.mark.parametrize("odd", [[], {}, 1, True, "eth9", [["eth0"]]])
+@pytest.mark.parametrize("name", ["interface", "to", "packet", "duid", "lease", "link"])
+def test_odd_arguments_of_explain_are_answered(name: str, odd: object) -> None:
+    node = serve()
+    arguments = {"packet": "01000001", name: odd} if name in ("interface", "to", "packet") else {name: odd}
+    (answer,) = node.handle(START, [Command(1, "explain", arguments)]).at_once
+    assert isinstance(answer, Answer)
+    assert "fault of the server" not in (answer.error or "")
+
+
+def test_a_fault_in_a_command_is_answered_and_the_server_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = serve()
+    monkeypatch.setattr("tandem.server.operator.explain", lambda *_: dict[str, str]()["fault"])
+    effects = node.handle(START, [Command(1, "explain", {"duid": "00:03:00:01:02:00"})])
+    (answer,) = effects.at_once
+    assert isinstance(answer, Answer)
+    assert "KeyError" in (answer.error or "")
+    assert [note.event for note in effects.notes] == ["command-failed"]
+    answer_to(node, say(MessageType.REQUEST, client(1), *IAS))
+
+
+def test_any_datagram_is_explained() -> None:
+    """Whatever a capture has in it; the engine that decides is the same, and a fault in it is not to be hidden."""
+    mutator, node = Mutator(Random(7), read_corpus()), serve()
+    for data in (*read_corpus().values(), *(mutator.datagram() for _ in range(REQUESTS))):
+        effects = node.handle(START, [Command(1, "explain", {"packet": data.hex(), "interface": "eth0"})])
+        (answer,) = effects.at_once
+        assert isinstance(answer, Answer)
+        assert answer.error is None, f"{answer.error}: {data.hex()}"
+        steps = [step for link in answer.result["links"] for step in link["steps"]]
+        assert steps
 
 
 @pytest.mark.parametrize("shard", range(SHARDS))

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from served import reasons_to_drop, sends
+from served import EVERYTHING, reasons_to_drop, sends
+from tandem.config.load import load
 from tandem.effects.effects import Effects, Send
 from tandem.effects.now import Now
+from tandem.effects.settings import Limits
 from tandem.lease.change import Put
 from tandem.lease.lease import FOREVER, BindingStatus, Lease, key_of, show_key, unpack
-from tandem.server.allocation import LEASES_PER_CLIENT_MAX
+from tandem.server.places import Place
 from tandem.stores.batch import read_batch, write_batch
 from tandem.wire.message import Message, MessageType, Relayed, read_message
 from tandem.wire.options import ClientId, IaAddress, IaNa, IaPd, IaPrefix
@@ -21,6 +23,7 @@ from tandem.wire.received import ADDRESS_LENGTH
 
 RECORD_OCTETS_MAX = 512
 """What one lease may take on disk and in memory: its times, the longest DUID and the longest name."""
+LINKS = [Place(link) for link in load(EVERYTHING, None).settings.links]
 ANSWERS = (MessageType.ADVERTISE, MessageType.REPLY)
 
 
@@ -69,8 +72,10 @@ class Watch:
         self._active[change.key] = lease
         keys = self._keys_of_client.setdefault(lease.duid, set())
         keys.add(change.key)
-        held = sum(self._active[key].state_expiration_time > now.utc for key in keys)
-        assert held <= LEASES_PER_CLIENT_MAX, f"{lease.duid.hex()} holds {held} leases"
+        held = [key for key in keys if self._active[key].state_expiration_time > now.utc]
+        for link in LINKS:
+            here = sum(link.home_of(key) is not None for key in held)
+            assert here <= Limits().leases_per_client, f"{lease.duid.hex()} holds {here} leases on {link.name}"
 
     def _check_answer(self, now: Now, send: Send, promised: bool) -> None:
         message = read_message(send.data)

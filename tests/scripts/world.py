@@ -11,7 +11,7 @@ c1 solicit na=1 pd=2@::/60        a message from client c1; @ names leases, sepa
     na-again=1 (that IA once more)  tail=OCTETS (behind the last option)
     vendor=ENTERPRISE:TEXT  user=TEXT  opt=CODE:OCTETS
     link=ADDRESS (through a relay there; several, innermost first, separated by >)  rsoo=65:0102
-    remote=TEXT  port-name=TEXT (of the innermost relay, and of all)
+    remote=TEXT  port-name=TEXT (of the innermost relay, and of all)  from=ADDRESS (the datagram's source)
 lease ADDRESS                     what the table holds
 why c1 solicit na=1               how that message would be answered, step by step
 """
@@ -149,7 +149,7 @@ class World:
         for hops, link in enumerate(given["link"].split(">") if "link" in given else ()):
             data = _relayed(data, hops, link, given)
         local = UNICAST if "unicast" in given else MULTICAST
-        return Datagram(data, "fe80::1", 1546, int(given.get("interface", "1")), 1, local)
+        return Datagram(data, given.get("from", "fe80::1"), 1546, int(given.get("interface", "1")), 1, local)
 
 
 def write_question(client: str, kind: str, given: dict[str, str], server_duid: bytes | None) -> bytes:

@@ -8,6 +8,7 @@ import pytest
 
 from tandem.config.load import Loaded, load, parse
 from tandem.config.problems import ConfigError
+from tandem.effects.settings import Limits
 from tandem.lease.lease import FOREVER, key_of
 
 GOOD = """\
@@ -167,3 +168,65 @@ def test_what_relays_say_leads_to_one_link() -> None:
     assert [problem.split(", ", 1)[1] for problem in found] == [
         "subnet[3].interface-id: subnet[2] has it too, and is on another link."
     ]
+
+
+def test_limits_are_of_the_link(tmp_path: Path) -> None:
+    """Of each limit: what the first subnet on the link says that says one, else the whole file, else the default."""
+    text = """\
+[server.a]
+interfaces = ["eth0"]
+
+[limits]
+leases-per-client = 5
+declines-per-link = 0
+
+[[subnet]]
+prefix = "2001:db8:1::/64"
+interface = "eth0"
+relays = "2001:db8:ff::/64"
+
+[[subnet]]
+prefix = "2001:db8:2::/64"
+interface = "eth0"
+relays = ["2001:db8:fe::1/128"]
+limits = { leases-per-client = 6, messages-per-relay = 7 }
+
+[[subnet]]
+prefix = "2001:db8:3::/64"
+"""
+    first, second = loaded(tmp_path, text).settings.links
+    assert (first.limits.leases_per_client, first.limits.messages_per_relay, first.limits.declines_per_link) == (
+        6,
+        7,
+        0,
+    )
+    assert (second.limits.leases_per_client, second.limits.messages_per_relay) == (5, 0)
+    assert second.limits.messages_per_client == Limits().messages_per_client
+    assert [len(subnet.trusted_relays) for subnet in first.subnets] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("leases-per-client", "0"), ("leases-per-client", "129"), ("declines-per-client", "-1"), ("no-such-limit", "1")],
+)
+def test_bad_limits_are_refused(key: str, value: str) -> None:
+    (problem,) = problems(f"{GOOD}\n[limits]\n{key} = {value}\n")
+    assert problem.startswith(f"line 26, limits.{key}: ")
+
+
+@pytest.mark.parametrize(
+    ("line", "instead", "where"),
+    [
+        ('interface = "lan"', 'interface = "lan"\nrelay = ["2001:db8:7::1", "fe80::1"]', "subnet[1].relay"),
+        ('"2001:db9:ffff::/56"', '"2001:db8:1:0:1::/90"', "subnet[1].pools[2]"),
+        ('"2001:db9:ffff::/56"', '"2001:db8::/44"', "subnet[1].pools[1]"),
+    ],
+)
+def test_what_is_hardly_meant_is_named_and_served(line: str, instead: str, where: str, tmp_path: Path) -> None:
+    assert line in GOOD
+    text = GOOD.replace(line, instead)
+    if "/44" in instead:
+        text = text.replace('address = "2001:db8:1::5"\n', "")
+    complaints = loaded(tmp_path, text).complaints
+    assert any(f" {where}: " in each for each in complaints)
+    assert loaded(tmp_path, GOOD).complaints == ()

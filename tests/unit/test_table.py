@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import gc
+from collections import Counter
+from random import Random
 
 import pytest
 from hypothesis import settings, strategies
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from tandem.lease.change import Put
+from tandem.lease.clients import FEW_KEYS, FORMER_MAX
 from tandem.lease.lease import TIMED, BindingStatus, Lease, key_of, unpack
 from tandem.lease.pool import ENDED_MAX, Holes, Pool, is_reserved_interface_id
 from tandem.lease.space import Range, Role, address_owner
 from tandem.lease.table import LeaseTable, load_table
 
 BASE = 0x20010DB8 << 96
-POOL = Range(BASE, BASE + 7, 128)
-KEYS = [key_of(BASE + number) for number in range(10)]  # two of them lie outside the pool
+POOL = Range(BASE + 8, BASE + 15, 128)
+KEYS = [key_of(BASE + 8 + number) for number in range(10)]  # two of them lie outside the pool
 DUIDS = [bytes((0, 3, 0, number)) for number in range(4)]
 
 
@@ -78,9 +81,12 @@ class TableMachine(RuleBasedStateMachine):
         assert len(self.table) == len(self.model)
         assert all(self.table.get(key) == self.model.get(key) for key in KEYS)
         for duid in DUIDS:
-            held = {key for key, each in self.model.items() if each.duid == duid}
+            its = {key: each.status for key, each in self.model.items() if each.duid == duid}
+            held = {key for key, status in its.items() if status != BindingStatus.ABANDONED}
             assert set(self.table.keys_of_client(duid)) == held
             assert len(self.table.keys_of_client(duid)) == len(held)
+            assert set(self.table.abandoned_by(duid)) == its.keys() - held
+        assert set(self.table.clients()) == {each.duid for each in self.model.values()}
 
     @invariant()
     def pool_counts(self) -> None:
@@ -89,6 +95,9 @@ class TableMachine(RuleBasedStateMachine):
         inside = {key: each for key, each in self.model.items() if key in KEYS[:8]}
         taken = {key for key, each in inside.items() if each.status in TIMED}
         assert pool.in_use == len(taken)
+        declined = [each.duid for each in inside.values() if each.status == BindingStatus.ABANDONED]
+        assert pool.abandoned == Counter(declined)
+        assert pool.abandoned_count == len(declined)
         for role in Role:
             assert pool.free(role) == sum(address_owner(key) is role for key in KEYS[:8] if key not in taken)
         assert set(pool.ended()) == {key for key, each in inside.items() if each.status not in TIMED}
@@ -113,8 +122,7 @@ def test_pool_gives_all_it_has_and_no_more() -> None:
             break
         given.add(key)
         pool.in_use += 1
-    # ::0 is the subnet-router anycast address and is never given, so one less than counted.
-    assert len(given) == 256 - 10 - 1
+    assert len(given) == pool.size == 256 - 10 - 1  # ::0 is the subnet-router anycast address, and is never given
     assert not given & {key_of(BASE + number) for number in range(10, 20)}
 
 
@@ -233,8 +241,8 @@ def test_only_what_both_partners_know_to_be_free_is_forgotten() -> None:
     table = LeaseTable()
     table.use_pools([(Range(BASE, BASE + (1 << 20) - 1, 128), Holes())])
     table.use_territories([((BASE, BASE + (1 << 20) - 1), "campus")])
-    owed = [key_of(BASE + number) for number in range(ENDED_MAX)]
-    agreed = [key_of(BASE + ENDED_MAX + number) for number in range(3)]
+    owed = [key_of(BASE + 1 + number) for number in range(ENDED_MAX)]
+    agreed = [key_of(BASE + 1 + ENDED_MAX + number) for number in range(3)]
     for key in owed:
         table.change(lease(key, key.to_bytes(17, "big"), BindingStatus.EXPIRED, 0))
     for key in agreed:
@@ -245,12 +253,52 @@ def test_only_what_both_partners_know_to_be_free_is_forgotten() -> None:
     assert table.take_forgettable(100) == agreed[2:]
 
 
+def test_clients_with_many_leases_are_looked_up_by_link() -> None:
+    """The table agrees with a model while a client's leases become many, and few again."""
+    table, random = LeaseTable(), Random(1)
+    expected: set[int] = set()
+    for _ in range(400):
+        key = key_of(BASE + random.randrange(120))
+        if random.random() < 0.6:
+            table.put(lease(key, DUIDS[0], BindingStatus.ACTIVE, 9))
+            expected.add(key)
+        else:
+            table.forget(key)
+            expected.discard(key)
+        assert set(table.keys_of_client(DUIDS[0])) == expected
+        first, last = BASE + 20, BASE + 59
+        found = {each.key for each in table.of_client_on(DUIDS[0], [(first, last)], [key_of(BASE + 99)])}
+        here = {key for key in expected if first <= key >> 8 <= last or key == key_of(BASE + 99)}
+        assert here <= found <= expected
+        assert found == here or len(expected) <= FEW_KEYS
+
+
+def test_only_the_last_ended_leases_of_a_client_are_looked_at() -> None:
+    """However often a client asks and gives up, and after a restart as well."""
+    table = LeaseTable()
+    ended = [key_of(BASE + number) for number in range(5 * FORMER_MAX)]
+    for key in ended:
+        table.put(lease(key, DUIDS[0], BindingStatus.ACTIVE, 9))
+        table.put(lease(key, DUIDS[0], BindingStatus.RELEASED, 9))
+    table.put(lease(ended[0], DUIDS[0], BindingStatus.FREE, 9))
+    held = key_of(BASE + 5 * FORMER_MAX)
+    table.put(lease(held, DUIDS[0], BindingStatus.ACTIVE, 9))
+    assert len(table.of_client(DUIDS[0])) == FORMER_MAX + 1
+    assert {held, ended[0], *ended[-FORMER_MAX + 1 :]} == set(table.keys_of_client(DUIDS[0]))
+    again = load_table([Put(key, table.record(key)) for key in (*ended, held)])
+    assert len(again.of_client(DUIDS[0])) == FORMER_MAX + 1
+    for key in ended:
+        table.forget(key)
+    assert table.keys_of_client(DUIDS[0]) == (held,)
+
+
 def test_leases_are_nothing_to_walk_through_when_python_collects_garbage() -> None:
     table = LeaseTable()
     for number in range(1000):
         for length in (64, 128):  # with two leases, each client's keys are more than one
             table.put(lease(key_of(BASE + (number << 64), length), number.to_bytes(8, "big"), BindingStatus.ACTIVE, 9))
     parts = gc.get_referents(table)
+    parts += [inner for each in parts for inner in gc.get_referents(each)]
     large = [each for each in (*parts, *gc.get_referents(*parts)) if isinstance(each, dict) and len(each) >= 1000]
     assert len(large) >= 2
     assert [len(each) for each in large if gc.is_tracked(each)] == []

@@ -13,6 +13,7 @@ from tandem.admin.amiss import POOL_LOW_PERCENT, amiss
 from tandem.admin.console import PlainConsole, console_for_people, make_table, styled
 from tandem.effects.settings import Settings
 from tandem.lease.lease import key_of, show_key
+from tandem.lease.pool import Pool
 from tandem.runtime.histogram import BOUNDS_S, at_most_s
 
 RIGHT = ("in use", "of", "%", "free, primary", "secondary")
@@ -149,9 +150,10 @@ def print_settings(settings: Settings) -> None:
             )
             for pool in subnet.pools:
                 first, _, length = pool.range
+                size = Pool(pool.range, pool.holes).size
                 console.print(
                     f"    {show_key(key_of(first, length))} to {show_key(key_of(pool.range.last_start, length))}: "
-                    f"{_count(pool.range.size)} leases{_only_for(pool.classes)}",
+                    f"{_count(size)} leases{_only_for(pool.classes)}",
                 )
     for each in settings.classes:
         what = "gets no answer" if each.drop else f"{len(each.options)} options"

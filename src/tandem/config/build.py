@@ -18,6 +18,7 @@ from tandem.effects.reservations import NO_RESERVATIONS, Reservations, Row, pack
 from tandem.effects.settings import (
     NO_HOLES,
     ClientClass,
+    Limits,
     Link,
     PoolSettings,
     Settings,
@@ -86,7 +87,17 @@ def _links(file: model.File, name: str, local_names: Mapping[str, str]) -> Itera
         ]
         reservations = Reservations(pack(rows)) if rows else NO_RESERVATIONS
         last, _ = subnets[-1]
-        yield Link(link, tuple(made for _, made in subnets), file.subnet[last].failover, reservations)
+        limits = _limits(file.limits, [file.subnet[number].limits for number, _ in subnets])
+        yield Link(link, tuple(made for _, made in subnets), file.subnet[last].failover, reservations, limits)
+
+
+def _limits(general: model.Limits, own: Iterable[model.Limits]) -> Limits:
+    """Return the limits of a link: of each, what the first of its subnets says that does, or the whole file."""
+    chosen: dict[str, int] = {}
+    for each in (*own, general):
+        for name, value in each.model_dump(exclude_none=True).items():
+            chosen.setdefault(name, value)
+    return Limits(**chosen)
 
 
 def _class(file: model.File, name: str, local_names: Mapping[str, str]) -> ClientClass:
@@ -116,6 +127,7 @@ def _subnet(file: model.File, number: int, local_names: Mapping[str, str], reser
         classes=frozenset(subnet.classes),
         relays=tuple(map(int, subnet.relay)),
         interface_ids=tuple(subnet.interface_id),
+        trusted_relays=tuple((int(prefix[0]), int(prefix[-1])) for prefix in subnet.relays),
     )
 
 

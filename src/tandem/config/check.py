@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import itemgetter
 
@@ -54,6 +55,40 @@ def nobodys(file: File) -> Iterator[Problem]:
                     f"say server = NAME or failover = NAME, since there are several; until then only {first} serves it"
                 )
                 yield Problem(("subnet", number), text)
+
+
+def doubts(file: File) -> Iterator[Problem]:
+    """Give what can be served as it stands, and is hardly what was meant."""
+    for number, subnet in enumerate(file.subnet):
+        for address in subnet.relay:
+            if address.is_link_local:
+                text = (
+                    f"{address} is link-local: relay agents on other links may have the same; an interface-id is safer"
+                )
+                yield Problem(("subnet", number, "relay"), text)
+    yield from _pools_under_prefixes(file)
+
+
+def _pools_under_prefixes(file: File) -> Iterator[Problem]:
+    """Give the pools of addresses that reach into a prefix that is reserved for one client."""
+    prefixes = sorted(
+        (*interval_of(key), number, item)
+        for number, subnet in enumerate(file.subnet)
+        for item, row in enumerate(subnet.reservation)
+        if row is not None
+        for key in row.prefixes
+    )
+    firsts = [each[0] for each in prefixes]
+    for number, subnet in enumerate(file.subnet):
+        for item, pool in enumerate(subnet.pools):
+            first, last = int(pool.range[0]), int(pool.range[1])
+            at = bisect_right(firsts, last) - 1  # reserved prefixes do not overlap: the last one reaches farthest
+            if at >= 0 and prefixes[at][1] >= first:
+                where = show_location(("subnet", prefixes[at][2], "reservation", prefixes[at][3]))
+                text = (
+                    f"the prefix that {where} reserves for one client reaches into it; nobody is given these addresses"
+                )
+                yield Problem(("subnet", number, "pools", item), text)
 
 
 def _references(file: File) -> Iterator[Problem]:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from tandem.config import model
 from tandem.config.build import settings_of
-from tandem.config.check import contradictions, nobodys
+from tandem.config.check import contradictions, doubts, nobodys
 from tandem.config.lines import Lines
 from tandem.config.partners import PartnerLine, partner_lines
 from tandem.config.problems import ConfigError, Problem, problems_of, show_location
@@ -81,7 +81,7 @@ def _choose(file: model.File, lines: Lines, text: str, name: str | None, progres
         log=file.log,
         web=file.web,
         lines=tuple(partner_lines(file, chosen)),
-        complaints=tuple(_sorted_sentences(list(nobodys(file)), lines)),
+        complaints=tuple(_sorted_sentences([*nobodys(file), *doubts(file)], lines)),
     )
 
 

@@ -29,6 +29,7 @@ from tandem.config.values import (
     read_address,
 )
 from tandem.lease.lease import key_of
+from tandem.wire.received import IAS_MAX
 
 DAY_S = 86400
 SERVER_PORT = 547
@@ -198,6 +199,21 @@ class Reservations(list[ReservationRow | None]):
         return value if isinstance(value, cls) else cls(each.row() for each in read(value))
 
 
+Count = Annotated[int, Field(ge=0)]
+
+
+class Limits(Table):
+    """How much clients of a link may take; 0 is no limit. What a subnet does not say is as it is for the whole file."""
+
+    leases_per_client: Annotated[int, Field(ge=1, le=IAS_MAX)] | None = None
+    leases_per_link: Count | None = None
+    leases_per_remote_id: Count | None = None
+    declines_per_client: Count | None = None
+    declines_per_link: Count | None = None
+    messages_per_client: Count | None = None
+    messages_per_relay: Count | None = None
+
+
 class Subnet(Table):
     """A subnet: who is on it, and what there is for them."""
 
@@ -205,12 +221,14 @@ class Subnet(Table):
     interface: str | None = None
     relay: Annotated[list[Address], OneOrMore] = []
     interface_id: Annotated[list[Octets], OneOrMore] = []
+    relays: Annotated[list[Prefix], OneOrMore] = []
     shared_network: str | None = None
     failover: str | None = None
     server: str | None = None
     rapid_commit: bool | None = None
     classes: Classes = []
     lifetimes: Lifetimes = Lifetimes()
+    limits: Limits = Limits()
     options: Options = Options()
     always_send: OptionNames = []
     pools: list[Pool] = []
@@ -281,6 +299,7 @@ class File(Table):
 
     server: dict[str, Server] = Field(min_length=1)
     lifetimes: Lifetimes = Lifetimes()
+    limits: Limits = Limits()
     options: Options = Options()
     always_send: OptionNames = []
     option_definition: dict[str, OptionDefinition] = {}

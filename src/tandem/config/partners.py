@@ -123,6 +123,7 @@ def _summary(file: model.File, name: str, failover: model.Failover) -> dict[str,
     """Give a digest of each part of the file that both partners must have alike, by a path that people know."""
     found: dict[str, Any] = {
         "lifetimes": file.lifetimes.model_dump(mode="json"),
+        "limits": file.limits.model_dump(mode="json"),
         "options": _hexed(file.options.encode(file.option_definition, file.always_send)),
         "classes": [
             {
@@ -147,9 +148,11 @@ def _summary(file: model.File, name: str, failover: model.Failover) -> dict[str,
                 "classes",
                 "relay",
                 "interface_id",
+                "relays",
                 "pools",
                 "pd_pools",
                 "lifetimes",
+                "limits",
                 "rapid_commit",
                 "shared_network",
             ):

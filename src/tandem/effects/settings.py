@@ -55,6 +55,26 @@ class PoolSettings:
         return self.range.length != ADDRESS_LENGTH
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much clients may take, so that one of them leaves enough for the others. For each link; 0 is no limit."""
+
+    leases_per_client: int = 32
+    """Leases that one client holds; identity associations of one message beyond that are refused, too."""
+    leases_per_link: int = 2_000_000
+    """Leases in use in all pools of the link."""
+    leases_per_remote_id: int = 0
+    """Leases held by all clients behind one Remote-ID (RFC 4649)."""
+    declines_per_client: int = 8
+    """Addresses that are set aside at once since one client declined them."""
+    declines_per_link: int = 1024
+    """Addresses that are set aside at once since clients of the link declined them."""
+    messages_per_client: int = 600
+    """Messages of one client in a minute."""
+    messages_per_relay: int = 0
+    """Messages through one relay agent in a minute."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class SubnetSettings:
     """A subnet with its pools. With `classes`, only members of one of them are served from it."""
@@ -73,6 +93,8 @@ class SubnetSettings:
     """Link-addresses outside of the subnet whose clients are on its link."""
     interface_ids: tuple[bytes, ...] = ()
     """What relays call the interfaces that lead to its link."""
+    trusted_relays: tuple[Interval, ...] = ()
+    """Source addresses of the relay agents that are believed; without any, all are."""
     class_lifetimes: Mapping[str, Lifetimes] = field(default_factory=dict)
     """The lifetimes of members of classes, in the order of the file; the first goes."""
 
@@ -93,6 +115,7 @@ class Link:
     subnets: tuple[SubnetSettings, ...]
     relationship: str | None = None
     reservations: Reservations = NO_RESERVATIONS
+    limits: Limits = Limits()
 
 
 @dataclass(frozen=True, slots=True)

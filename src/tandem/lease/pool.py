@@ -24,6 +24,13 @@ CLUSTER_MIN: Final = 64
 """Prefixes that are shared with a partner lie together: among the first so many, or four times those in use."""
 SCAN_MAX: Final = 512
 """Steps of the search for space never used, per choice, once hashing and ended leases gave nothing."""
+RESERVED_INTERFACE_IDS: Final = (
+    (0, 0),
+    (0x0200_5EFF_FE00_0000, 0x0200_5EFF_FEFF_FFFF),
+    (0xFDFF_FFFF_FFFF_FF80, 0xFDFF_FFFF_FFFF_FFFF),
+)
+"""The subnet-router anycast address, and what RFC 5453 and its registry reserve."""
+SUBNETS_COUNTED: Final = 16
 
 
 class Holes:
@@ -70,14 +77,30 @@ class Holes:
 class Pool:
     """A range, what of it is in use, and how to choose from the rest."""
 
-    __slots__ = ("_cursors", "_odd_free", "_shelves", "_spaces", "_unit", "gifts", "holes", "in_use", "range", "size")
+    __slots__ = (
+        "_cursors",
+        "_odd_free",
+        "_shelves",
+        "_spaces",
+        "_unit",
+        "abandoned",
+        "abandoned_count",
+        "gifts",
+        "holes",
+        "in_use",
+        "range",
+        "size",
+    )
 
     def __init__(self, range_: Range, holes: Holes) -> None:
         self.range = range_
         self._unit = range_.unit
-        self.holes = holes.rounded_to(range_)
+        self.holes = Holes((*holes.intervals(), *_reserved_interface_ids(range_))).rounded_to(range_)
         self.in_use = 0
         """Leases that nobody else can have: held by a client, or set aside. Those in holes are not counted."""
+        self.abandoned: dict[bytes, int] = {}
+        """How many leases are set aside since a client declined them, by that client. Those in holes do not count."""
+        self.abandoned_count = 0
         self._shelves: dict[Role | None, OrderedDict[int, None]] = {None: OrderedDict()}
         self._shelves.update({role: OrderedDict() for role in Role})
         self.gifts = Gifts(range_, self._reserved_in) if range_.length != ADDRESS_LENGTH else None
@@ -107,12 +130,18 @@ class Pool:
         )
 
     def choose(
-        self, seed: bytes, is_free: Callable[[int], bool], is_new: Callable[[int], bool], role: Role | None = None
+        self,
+        seed: bytes,
+        is_free: Callable[[int], bool],
+        is_new: Callable[[int], bool],
+        role: Role | None = None,
+        scan_max: int = SCAN_MAX,
     ) -> int | None:
         """Choose a key for the client that `seed` stands for, None if all is taken; with a role, from its share.
 
         `is_free` says whether a key can be given now; `is_new` whether it was never given, and so is nobody's
-        to come back to. In that order: the client's own place, the longest ended lease, space never used.
+        to come back to. In that order: the client's own place, the longest ended lease, space never used, of which
+        up to `scan_max` leases are looked at.
         """
         if self.in_use >= self.size:
             return None
@@ -127,7 +156,7 @@ class Pool:
         for key in islice(self.ended(role), PROBES):
             if is_free(key):
                 return key
-        return self._scan(is_free, space, role)
+        return self._scan(is_free, space, role, scan_max)
 
     def ended(self, role: Role | None = None) -> Iterator[int]:
         """Give the keys whose lease ended and is remembered: those that a partner agrees to, of that role or of both.
@@ -161,6 +190,18 @@ class Pool:
             self._shelf(key, after)[key] = None
         if self.gifts is not None:
             self.gifts.count(key, before, after)
+
+    def note_abandoned(self, key: int, duid: bytes, is_abandoned: bool) -> None:
+        """Take over that a lease was declined by a client, or is no longer set aside for that."""
+        if self.is_reserved(key):
+            return
+        change = 1 if is_abandoned else -1
+        self.abandoned_count += change
+        count = self.abandoned.get(duid, 0) + change
+        if count:
+            self.abandoned[duid] = count
+        else:
+            del self.abandoned[duid]
 
     def is_reserved(self, key: int) -> bool:
         """True if the lease lies in a hole of the pool."""
@@ -214,11 +255,11 @@ class Pool:
             return space.size
         return min(space.size, max(CLUSTER_MIN, 2 << self.in_use.bit_length()))
 
-    def _scan(self, is_free: Callable[[int], bool], space: Space, role: Role | None) -> int | None:
+    def _scan(self, is_free: Callable[[int], bool], space: Space, role: Role | None, scan_max: int) -> int | None:
         """Look on from where the last search ended; round and round, a bounded number of steps each time."""
         length = self.range.length
         cursor = self._cursors.get(role, 0)
-        for _ in range(min(SCAN_MAX, space.size)):
+        for _ in range(min(scan_max, space.size)):
             address = space.nth(cursor)
             cursor = cursor + 1 if cursor + 1 < space.size else 0
             if self._may_be_given(address) and is_free(address << 8 | length):
@@ -228,9 +269,21 @@ class Pool:
         return None
 
     def _may_be_given(self, address: int) -> bool:
-        if self.is_reserved(address << 8):
+        if self.holes.touches(address, address + self._unit - 1):
             return False
         return self.range.length != ADDRESS_LENGTH or not is_reserved_interface_id(address)
+
+
+def _reserved_interface_ids(range_: Range) -> Iterator[tuple[int, int]]:
+    """Return the addresses of a range that are given to no host, so that a pool's size is what it can give.
+
+    Nothing for ranges over many subnets of 64 bits, of which they are next to nothing.
+    """
+    first, last = range_.first >> 64, range_.last >> 64
+    subnets = range(first, last + 1) if last - first < SUBNETS_COUNTED else ()
+    for subnet in subnets if range_.length == ADDRESS_LENGTH else ():
+        for low, high in RESERVED_INTERFACE_IDS:
+            yield subnet << 64 | low, subnet << 64 | high
 
 
 def is_reserved_interface_id(address: int) -> bool:

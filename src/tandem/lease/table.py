@@ -11,10 +11,10 @@ from itertools import islice
 from operator import itemgetter
 
 from tandem.lease.change import Put
+from tandem.lease.clients import ClientIndex, Kind, kind_of
 from tandem.lease.deadlines import Deadlines
 from tandem.lease.lease import (
     FOREVER,
-    KEY_OCTETS,
     OWING,
     STATUS_AT,
     TIMED,
@@ -36,9 +36,7 @@ class LeaseTable:
 
     def __init__(self) -> None:
         self._records: dict[int, bytes] = {}
-        # Most clients hold one lease: its key stands by itself, several are octets. They are no tuple, since Python
-        # walks through all that holds objects when it collects garbage, for a tenth of a second with a million clients.
-        self._keys_by_client: dict[bytes, int | bytes] = {}
+        self._clients = ClientIndex()
         self._deadlines = Deadlines()
         self._pools: list[Pool] = []
         self._pool_firsts: list[int] = []
@@ -61,15 +59,23 @@ class LeaseTable:
         return None if record is None else unpack(key, record)
 
     def keys_of_client(self, duid: bytes) -> tuple[int, ...]:
-        """Give the keys of all leases that the client has or last had."""
-        keys = self._keys_by_client.get(duid, b"")
-        if isinstance(keys, int):
-            return (keys,)
-        return tuple([int.from_bytes(keys[at : at + KEY_OCTETS], "big") for at in range(0, len(keys), KEY_OCTETS)])
+        """Give the keys of the leases that the client has, and of the last ones that it had.
+
+        Those that it declined are not its any more.
+        """
+        return self._clients.keys(duid)
 
     def of_client(self, duid: bytes) -> list[Lease]:
-        """Give all leases that the client has or last had."""
-        return [unpack(key, self._records[key]) for key in self.keys_of_client(duid)]
+        """Give the leases that the client has, and the last ones that it had."""
+        return [unpack(key, self._records[key]) for key in self._clients.keys(duid)]
+
+    def of_client_on(self, duid: bytes, spaces: Iterable[Interval], reserved: Iterable[int]) -> list[Lease]:
+        """Return the leases of a client, of one with many only those on the link with these spaces."""
+        return [unpack(key, self._records[key]) for key in self._clients.keys_on(duid, spaces, reserved)]
+
+    def abandoned_by(self, duid: bytes) -> Iterable[int]:
+        """Return the keys of the leases that are set aside since the client declined them."""
+        return self._clients.declined(duid)
 
     def record(self, key: int) -> bytes | None:
         """Give the lease as its octets, None if nothing is known of it."""
@@ -96,7 +102,7 @@ class LeaseTable:
 
     def clients(self) -> list[bytes]:
         """Give the DUIDs of all clients that have or last had a lease, in no order that means anything."""
-        return list(self._keys_by_client)
+        return self._clients.clients()
 
     def keys_in(self, first: int, last: int) -> list[int]:
         """Give the keys of all leases that begin in first..last. Looks at every lease: not for the packet path."""
@@ -138,7 +144,7 @@ class LeaseTable:
         record = self._records.pop(key, None)
         if record is not None:
             before = unpack(key, record)
-            self._unlink(before.duid, key)
+            self._unlink(key, record)
             self._count(before.key, before.status, None)
             if before.owes_partner:
                 self._owe(key, False)
@@ -223,6 +229,8 @@ class LeaseTable:
             if at is not None and self._pools[at].range.length == key & 0xFF:
                 if record[STATUS_AT] in TIMED:
                     self._count(key, None, record[STATUS_AT])
+                    if record[STATUS_AT] == BindingStatus.ABANDONED:
+                        self._pools[at].note_abandoned(key, duid_of(record), True)
                 else:
                     ended.append(key)
         for key in sorted(ended, key=self._start_time_of_state):
@@ -254,19 +262,19 @@ class LeaseTable:
     def _set(self, key: int, record: bytes) -> Put:
         before = self._records.get(key)
         self._records[key] = record
-        status, duid = record[STATUS_AT], duid_of(record)
+        status = record[STATUS_AT]
         if before is None:
-            self._link(duid, key)
+            self._link(key, record)
             self._count(key, None, status)
             ended_at = None
         else:
-            former = duid_of(before)
-            if former != duid:
-                self._unlink(former, key)
-                self._link(duid, key)
-            if before[STATUS_AT] != status:
-                self._count(key, before[STATUS_AT], status)
-            ended_at = state_expiration_time_of(before) if before[STATUS_AT] in TIMED else None
+            former = before[STATUS_AT]
+            if former != status or duid_of(before) != duid_of(record):
+                self._unlink(key, before)
+                self._link(key, record)
+            if former != status:
+                self._count(key, former, status)
+            ended_at = state_expiration_time_of(before) if former in TIMED else None
         if record[0] or (before is not None and before[0]):
             self._owe(key, record[0] > 0)
         # With a later end, its entry at the earlier one stays, and is moved on when that comes.
@@ -300,22 +308,22 @@ class LeaseTable:
         if after is not None and after not in TIMED and pool.remembered > ENDED_MAX:
             self._crowded[pool.range.first] = pool
 
-    def _link(self, duid: bytes, key: int) -> None:
-        if not duid:
-            return  # a prefix that is nobody's
-        self._link_all(duid, (*self.keys_of_client(duid), key))
+    def _link(self, key: int, record: bytes) -> None:
+        kind, duid = kind_of(record), duid_of(record)
+        self._clients.add(duid, key, kind)
+        if kind is Kind.DECLINED:
+            self._note_abandoned(key, duid, True)
 
-    def _unlink(self, duid: bytes, key: int) -> None:
-        if duid:
-            self._link_all(duid, tuple(each for each in self.keys_of_client(duid) if each != key))
+    def _unlink(self, key: int, record: bytes) -> None:
+        kind, duid = kind_of(record), duid_of(record)
+        self._clients.remove(duid, key, kind)
+        if kind is Kind.DECLINED:
+            self._note_abandoned(key, duid, False)
 
-    def _link_all(self, duid: bytes, keys: tuple[int, ...]) -> None:
-        if len(keys) > 1:
-            self._keys_by_client[duid] = b"".join([each.to_bytes(KEY_OCTETS, "big") for each in keys])
-        elif keys:
-            self._keys_by_client[duid] = keys[0]
-        else:
-            del self._keys_by_client[duid]
+    def _note_abandoned(self, key: int, duid: bytes, is_abandoned: bool) -> None:
+        pool = self.pool_of(key)
+        if pool is not None and key & 0xFF == pool.range.length:
+            pool.note_abandoned(key, duid, is_abandoned)
 
 
 def load_table(changes: Iterable[Put]) -> LeaseTable:

@@ -8,16 +8,19 @@ from typing import Final, NamedTuple
 from tandem.effects.reservations import Reservation
 from tandem.effects.rules import Serve
 from tandem.lease.lease import TIMED, BindingStatus, Lease, ia_code_of, is_held
+from tandem.lease.pool import SCAN_MAX
 from tandem.lease.space import Role
 from tandem.lease.table import LeaseTable
 from tandem.server.client import Client
+from tandem.server.limits import RemoteIds
 from tandem.server.offers import Offers
 from tandem.server.places import Home, Place
+from tandem.wire.message import MessageType
 from tandem.wire.options import IaPd
 from tandem.wire.received import Ia
 
-LEASES_PER_CLIENT_MAX: Final = 32
-"""Keeps a REPLY, and an update to a partner, well under 64 KB."""
+OFFERS_REVISITED: Final = 8
+"""Leases of a pool, offered to others longest ago, that are looked at once there is nothing else."""
 
 
 class Choice:
@@ -41,10 +44,17 @@ class Allocator:
     """Chooses leases. The same client asking again is given the same lease while that is free."""
 
     def __init__(
-        self, table: LeaseTable, offers: Offers, secret: bytes, reuse_grace_s: int, own: Collection[int]
+        self,
+        table: LeaseTable,
+        offers: Offers,
+        remote_ids: RemoteIds,
+        secret: bytes,
+        reuse_grace_s: int,
+        own: Collection[int],
     ) -> None:
         self._table = table
         self._offers = offers
+        self._remote_ids = remote_ids
         self._secret = secret
         self._reuse_grace_s = reuse_grace_s
         self._own = own
@@ -63,9 +73,19 @@ class Allocator:
             is_reserved = _is_for_it_alone(client, key)
             is_its = is_reserved if lease is None else (lease.duid, lease.iaid) == (client.duid, ia.iaid)
             is_open = is_reserved or self._open_home(client, key) is not None
-            if is_its and is_open and self.is_free(client, ia, key, taken):
+            if is_its and is_open and self.is_free(client, ia, key, taken, despite_offers=True):
                 return True
         return False
+
+    def named(self, client: Client, ia: Ia, taken: Collection[int]) -> list[Choice]:
+        """Return the leases that a client names and that anybody might be given now."""
+        if client.place is None or client.rules.serve is not Serve.ALL:
+            return []
+        return [
+            Choice(key, home, "named by the client, and nobody's")
+            for key in ia.asked[: self._room(client, taken)]
+            if (home := self._open_home(client, key)) and self.is_free(client, ia, key, taken, despite_offers=True)
+        ]
 
     def adoptable(self, client: Client, ia: Ia, taken: Collection[int]) -> list[Choice]:
         """Give the leases that a client rebinds, and that only the partner can have given it: they are of its share.
@@ -103,12 +123,13 @@ class Allocator:
             if reserved:
                 return reserved
         held = [] if self._wants_other_length(client, ia, place) else self._usable(client, ia, place)
-        room = self._room(client, taken)
-        offered = self._offered(client, ia, taken)[:room]
+        offered = self._offered(client, ia, taken) if ia.asked else []
+        if offered:
+            offered = offered[: self._room(client, taken)]
         if offered or held:
             return offered or held
-        if not room:
-            return Refusal(f"the client holds {LEASES_PER_CLIENT_MAX} leases already")
+        if not self._room(client, taken):
+            return Refusal(f"the client holds {place.limits.leases_per_client} leases here already, which is the limit")
         return self._new(client, ia, place, taken)
 
     def may_extend(self, client: Client, lease: Lease, home: Home) -> bool:
@@ -118,9 +139,11 @@ class Allocator:
         pool = self._table.pool_of(lease.key)
         return home.pool is not None and home.admits(client.classes) and pool is not None and pool.holds(lease.key)
 
-    def is_free(self, client: Client, ia: Ia, key: int, taken: Collection[int]) -> bool:
+    def is_free(self, client: Client, ia: Ia, key: int, taken: Collection[int], despite_offers: bool = False) -> bool:
         """Say whether an identity association may be given a lease that it does not hold."""
-        if key in taken or key in self._own or self._offers.holder(key, client.now.mono) not in (None, client.duid):
+        if key in taken or key in self._own:
+            return False
+        if not despite_offers and self._offers.holder(key, client.now.mono) not in (None, client.duid):
             return False
         lease = self._table.get(key)
         if lease is not None and lease.status in TIMED:
@@ -133,6 +156,10 @@ class Allocator:
         is_shared = client.reservation is not None and key in client.reservation.shared
         grace_s = 0 if is_shared or lease.duid in (client.duid, b"") else self._reuse_grace_s
         return not grace_s or lease.start_time_of_state + grace_s <= client.now.lapse_utc
+
+    def is_in_a_pool(self, key: int) -> bool:
+        """True if the lease lies in a pool of any link."""
+        return self._table.pool_of(key) is not None
 
     def lease(self, key: int) -> Lease | None:
         """Give what is on record of a lease."""
@@ -153,11 +180,11 @@ class Allocator:
     # -- the steps of `choose`
 
     def _room(self, client: Client, taken: Collection[int]) -> int:
-        """Say how many more leases the client may be given, beside those it holds and those just taken for it."""
+        """Say how many more leases the client may be given on its link, beside those held and those just taken."""
+        limit = client.place.limits.leases_per_client if client.place is not None else 0
         if not client.leases:
-            return max(0, LEASES_PER_CLIENT_MAX - len(taken))
-        held = {each.key for each in client.leases if is_held(each, client.now.lapse_utc)}
-        return max(0, LEASES_PER_CLIENT_MAX - len(held.union(taken)))
+            return max(0, limit - len(taken))
+        return max(0, limit - len(client.held_here().union(taken)))
 
     def _reserved(
         self, client: Client, reservation: Reservation, ia: Ia, place: Place, taken: Collection[int]
@@ -192,29 +219,58 @@ class Allocator:
         ]
 
     def _new(self, client: Client, ia: Ia, place: Place, taken: Collection[int]) -> list[Choice] | Refusal:
-        seed = self._secret + ia.code.to_bytes(2, "big") + ia.iaid.to_bytes(4, "big") + client.duid
+        if self._is_link_full(place):
+            return Refusal(f"{place.limits.leases_per_link} leases are in use on the link, which is the limit")
+        if place.limits.leases_per_remote_id and self._remote_ids.are_exhausted(client, len(taken)):
+            limit = place.limits.leases_per_remote_id
+            return Refusal(f"clients behind its Remote-ID hold {limit} leases, which is the limit")
         on_link = place.homes(ia.code == IaPd.code)
         homes = _by_hint([home for home in on_link if home.admits(client.classes)], _length_hint(ia))
+        is_request = client.message.type != MessageType.SOLICIT
         for role in _shares(client):
-            for key, reason in self._wished(client, ia):
+            for key, reason in self._wished(client, ia) if client.leases or ia.asked else ():
                 home_of_key = self._open_home(client, key)
-                if home_of_key and self._may_be_wished(client, key, role) and self.is_free(client, ia, key, taken):
+                is_wished = home_of_key is not None and self._may_be_wished(client, key, role)
+                if is_wished and home_of_key and self.is_free(client, ia, key, taken, despite_offers=is_request):
                     return [Choice(key, home_of_key, reason)]
             for home in homes:
-                pool = self._table.pool_of(home.pool.range.first << 8) if home.pool else None
-                if home.pool is None or pool is None:
-                    continue
-                chosen = pool.choose(
-                    seed,
-                    lambda key: self.is_free(client, ia, key, taken),
-                    lambda key: self._table.get(key) is None,
-                    role,
-                )
+                chosen = self._search(client, ia, home, role, taken)
                 if chosen is not None:
-                    return [Choice(chosen, home, f"free in {home.pool.where}")]
+                    return [Choice(chosen, home, f"free in {_where(home)}")]
+        for home in homes:
+            for key in self._offers.oldest(home.pool.range.first, OFFERS_REVISITED) if home.pool else ():
+                if self.is_free(client, ia, key, taken, despite_offers=True):
+                    return [Choice(key, home, f"offered to another client before, the last choice in {_where(home)}")]
         if homes:
             return Refusal("all pools are used up")
         return Refusal("no pool on this link is for its classes" if on_link else "no pool on this link")
+
+    def _search(self, client: Client, ia: Ia, home: Home, role: Role | None, taken: Collection[int]) -> int | None:
+        """Return a lease of a pool that nobody has and that is offered to nobody else, None if none is found."""
+        if home.pool is None:
+            return None
+        first = home.pool.range.first
+        pool = self._table.pool_of(first << 8)
+        if pool is None or self._offers.fill(first, pool.size - pool.in_use, client.duid, client.now.mono):
+            return None
+        chosen = pool.choose(
+            self._secret + ia.code.to_bytes(2, "big") + ia.iaid.to_bytes(4, "big") + client.duid,
+            lambda key: self.is_free(client, ia, key, taken),
+            lambda key: self._table.get(key) is None,
+            role,
+            SCAN_MAX >> client.failed_searches,
+        )
+        if chosen is None:
+            client.failed_searches += 1
+        return chosen
+
+    def _is_link_full(self, place: Place) -> bool:
+        limit = place.limits.leases_per_link
+        if not limit or len(self._table) < limit:
+            return False
+        firsts = (home.pool.range.first for home in place.pool_homes if home.pool is not None)
+        pools = (self._table.pool_of(first << 8) for first in firsts)
+        return sum(pool.in_use for pool in pools if pool is not None) >= limit
 
     def _may_be_wished(self, client: Client, key: int, role: Role | None) -> bool:
         """Say whether a lease may be given while the share of that role is given from: the partner's comes last."""
@@ -229,9 +285,8 @@ class Allocator:
     def _wished(self, client: Client, ia: Ia) -> Iterator[tuple[int, str]]:
         """Give the keys that this client should rather have than any: what it had, and what it asks for."""
         if client.leases and not self._wants_other_length(client, ia, client.place):
-            former = [lease for lease in client.leases if lease.ia_code == ia.code]
-            for lease in sorted(former, key=lambda lease: (lease.iaid != ia.iaid, -lease.start_time_of_state)):
-                if lease.status != BindingStatus.ABANDONED:
+            for lease in client.former(ia):
+                if not self._offers.was_declined(lease.key, client.duid):
                     yield lease.key, "held by the client before"
         for key in ia.asked:
             yield key, "asked for by the client"
@@ -267,6 +322,10 @@ def _shares(client: Client) -> tuple[Role | None, ...]:
     if share is None:
         return (None,)
     return (share.role,) if share.alone_since is None else (share.role, share.role.partner)
+
+
+def _where(home: Home) -> str:
+    return home.pool.where if home.pool is not None else home.subnet.where
 
 
 def _length_hint(ia: Ia) -> int | None:

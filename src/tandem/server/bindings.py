@@ -15,7 +15,7 @@ from tandem.server.client import Client
 from tandem.server.places import Home
 from tandem.wire.message import MessageType
 from tandem.wire.options import IaNa, StatusCode
-from tandem.wire.received import Ia
+from tandem.wire.received import ADDRESS_LENGTH, Ia
 
 NONE_FREE: Final = {True: StatusCode.NO_ADDRS_AVAIL, False: StatusCode.NO_PREFIX_AVAIL}
 STATUS_TEXTS: Final = {
@@ -121,11 +121,20 @@ def adopt(allocator: Allocator, client: Client, ia: Ia, taken: set[int]) -> list
 def rebind(allocator: Allocator, client: Client, ia: Ia, taken: set[int], may_create: bool) -> Decision:
     """Decide what a Rebind's identity association gets (RFC 9915 18.3.5): as `extend`, with what is taken over.
 
-    Who has something from the partner is given nothing beside that it does not name.
+    Who has something from the partner is given nothing beside that it does not name. A server that alone decides on
+    its pools binds again what the client names there and nobody has: after both disks were lost, nobody else can.
     """
     adopted = adopt(allocator, client, ia, taken)
     if adopted and not any(lease.key in ia.asked for lease in client.held(ia)):
         return Decision(ia, adopted)
+    if _is_authoritative(client) and not client.held(ia):
+        named = allocator.named(client, ia, taken)
+        if named:
+            taken.update(choice.key for choice in named)
+            bound = {choice.key for choice in named}
+            others = (key for key in ia.asked if key >> 8 and key not in bound)
+            gone = _gone(client, (key for key in others if not _may_be_partners(allocator, client, key)))
+            return Decision(ia, [_grant(allocator, client, choice) for choice in named] + gone)
     decision = extend(allocator, client, ia, taken, may_create)
     decision.told += adopted
     return decision
@@ -151,15 +160,30 @@ def extend(allocator: Allocator, client: Client, ia: Ia, taken: set[int], may_cr
     decision = assign(allocator, client, ia, taken)
     told = {each.key for each in decision.told}
     for lease in held:
-        home = client.place.home_of(lease.key) if client.place else None
+        home = _home_of_held(allocator, client, lease.key)
         if lease.key not in told and home:
             decision.told.append(_running_out(lease, home, client.now))
             told.add(lease.key)
     unknown = (key for key in ia.asked if key not in told and key >> 8)
-    decision.told += _gone(client, (key for key in unknown if not _may_be_partners(allocator, client, key)))
     if decision.told:
         decision.status = StatusCode.SUCCESS
+    # What is told to be gone is no lease: of an identity association that gets none, the status says so (18.3.4).
+    decision.told += _gone(client, (key for key in unknown if not _may_be_partners(allocator, client, key)))
     return decision
+
+
+def _home_of_held(allocator: Allocator, client: Client, key: int) -> Home | None:
+    """Return where a lease belongs that the client holds, None if it does not fit the link.
+
+    A prefix that is in no pool of any link is of one that was taken out: it runs out as addresses do.
+    """
+    place = client.place
+    if place is None:
+        return None
+    home = place.home_of(key)
+    if home is None and key & 0xFF != ADDRESS_LENGTH and not allocator.is_in_a_pool(key):
+        return Home(place.subnets[0], None)
+    return home
 
 
 def off_link_addresses(client: Client, ia: Ia) -> bool:
@@ -214,6 +238,12 @@ def _gone(client: Client, keys: Iterable[int]) -> list[Told]:
     if client.place is None:
         return []
     return [Told(key, Lifetimes(0, 0, 0, 0), None, False, "not this client's here") for key in keys]
+
+
+def _is_authoritative(client: Client) -> bool:
+    """True if no partner may give out leases of the link now: there is none, or this server took over from it."""
+    share = client.rules.share
+    return share is None or share.alone_since is not None
 
 
 def _is_left_to_partner(allocator: Allocator, client: Client, ia: Ia) -> bool:

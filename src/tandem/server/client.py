@@ -6,6 +6,7 @@ from tandem.effects.now import Moment
 from tandem.effects.reservations import Reservation
 from tandem.effects.rules import Rules
 from tandem.lease.lease import Lease, ia_code_of, is_held
+from tandem.lease.table import LeaseTable
 from tandem.server.classes import NO_CLASSES, Classes
 from tandem.server.places import Place
 from tandem.wire.received import ClientMessage, Ia, Relay
@@ -14,7 +15,22 @@ from tandem.wire.received import ClientMessage, Ia, Relay
 class Client:
     """Who asks. `place` is None on a link with no subnet; then there is no reservation either."""
 
-    __slots__ = ("classes", "duid", "leases", "message", "now", "place", "relays", "reservation", "rules")
+    __slots__ = (
+        "_former",
+        "_held",
+        "_held_here",
+        "classes",
+        "duid",
+        "failed_searches",
+        "leases",
+        "message",
+        "now",
+        "place",
+        "relays",
+        "reservation",
+        "rules",
+        "source",
+    )
 
     def __init__(
         self,
@@ -35,22 +51,50 @@ class Client:
         self.duid = message.client_id
         """The client's DUID; empty if it did not say."""
         self.leases = leases
-        """All that is on record of it when it asks: what it has, and what it last had."""
+        """What is on record of it on its link when it asks: what it has, and what it last had."""
         self.rules = rules
         """What may be done for clients on its link."""
         self.classes = classes
         """The names of the classes that it is in."""
+        self.source = ""
+        """The address that the datagram came from: of the client, or of the relay agent nearest to the server."""
+        self.failed_searches = 0
+        """How many pools were searched for it in vain."""
+        self._held: dict[tuple[int, int], list[Lease]] | None = None
+        self._held_here: frozenset[int] | None = None
+        self._former: list[Lease] | None = None
 
     def held(self, ia: Ia) -> list[Lease]:
         """Give the leases that are bound to one of its identity associations now."""
         if not self.leases:
             return []
-        lapse_utc = self.now.lapse_utc
-        return [
-            lease
-            for lease in self.leases
-            if lease.iaid == ia.iaid and is_held(lease, lapse_utc) and ia_code_of(lease.key) == ia.code
-        ]
+        if self._held is None:
+            self._held = {}
+            lapse_utc = self.now.lapse_utc
+            for lease in self.leases:
+                if is_held(lease, lapse_utc):
+                    self._held.setdefault((ia_code_of(lease.key), lease.iaid), []).append(lease)
+        return self._held.get((ia.code, ia.iaid), [])
+
+    def former(self, ia: Ia) -> list[Lease]:
+        """Return what it has or last had of the kind, first what the identity association had, the newest first."""
+        if not self.leases:
+            return []
+        if self._former is None:
+            self._former = sorted(self.leases, key=lambda lease: -lease.start_time_of_state)
+        its = [lease for lease in self._former if ia_code_of(lease.key) == ia.code]
+        return sorted(its, key=lambda lease: lease.iaid != ia.iaid)
+
+    def held_here(self) -> frozenset[int]:
+        """Return the keys of all that it holds now on its link."""
+        if self._held_here is None:
+            place, lapse_utc = self.place, self.now.lapse_utc
+            self._held_here = frozenset(
+                lease.key
+                for lease in self.leases
+                if is_held(lease, lapse_utc) and place is not None and place.home_of(lease.key) is not None
+            )
+        return self._held_here
 
 
 def identify(
@@ -58,18 +102,21 @@ def identify(
     message: ClientMessage,
     relays: list[Relay],
     place: Place | None,
-    leases: list[Lease],
+    table: LeaseTable,
     rules: Rules,
     known: Classes,
     interface: str,
 ) -> Client:
-    """Put together what is known of who sent the message; `leases` are those on record of its DUID.
+    """Put together what is known of who sent the message, and which leases on its link are on record of its DUID.
 
     `interface` is where it was heard, empty if that is not known.
     """
     reservation = None
+    leases: list[Lease] = []
     if place is not None and message.client_id:
         hardware = known.link_layer(message, relays) if place.knows_link_layers else None
         reservation = place.reservation_for(message.client_id, hardware)
+        reserved = reservation.keys if reservation is not None else ()
+        leases = table.of_client_on(message.client_id, place.spaces, reserved)
     classes = known.of(message, relays, reservation, interface) if known.any else NO_CLASSES
     return Client(now, message, relays, place, reservation, leases, rules, classes)

@@ -10,15 +10,18 @@ from tandem.effects.events import Datagram
 from tandem.effects.now import Moment
 from tandem.effects.rules import Rules, Serve
 from tandem.effects.settings import Settings
-from tandem.lease.lease import FOREVER, TIMED, BindingStatus, Lease, end_of, key_of
+from tandem.lease.lease import TIMED, BindingStatus, key_of
 from tandem.lease.table import LeaseTable
 from tandem.server.allocation import Allocator
-from tandem.server.bindings import NONE_FREE, Decision, Told, decide, off_link_addresses, renewal_times
+from tandem.server.bindings import NONE_FREE, Decision, decide, off_link_addresses, renewal_times
 from tandem.server.classes import Classes
 from tandem.server.client import Client, identify
-from tandem.server.offers import Offers
+from tandem.server.grants import granted_lease
+from tandem.server.limits import LimitAlarms, Rates, RemoteIds
+from tandem.server.offers import OFFERS_MAX, Offers
 from tandem.server.places import Home, Places
-from tandem.server.policy import Policy, details_of, merge_details
+from tandem.server.policy import Policy, details_of
+from tandem.server.release import Releases
 from tandem.server.reply import relay_port, status_option, wrap, write_client_message, write_ia, write_ia_status
 from tandem.server.validate import reason_to_discard
 from tandem.wire.message import MessageType
@@ -49,6 +52,9 @@ class Engine:
     def __init__(self, settings: Settings, table: LeaseTable, duid: bytes, secret: bytes) -> None:
         self.table = table
         self.offers = Offers()
+        self._rates = Rates()
+        self._remote_ids = RemoteIds(table)
+        self._limit_alarms = LimitAlarms()
         self.duid = duid
         self._secret = secret
         self._server_id = write_option(ServerId.code, duid)
@@ -73,6 +79,7 @@ class Engine:
         self.classes = Classes(settings)
         self._preference = write_option(Preference.code, bytes((settings.preference,))) if settings.preference else b""
         self.places = places
+        self._releases = Releases(self.table, self.offers, self._limit_alarms, settings.decline_time_s)
         self.use_interfaces(self.interfaces)
 
     def use_interfaces(self, interfaces: Mapping[int, tuple[str, tuple[int, ...]]]) -> None:
@@ -80,7 +87,9 @@ class Engine:
         self.interfaces = interfaces
         self.places.use_interfaces(interfaces)
         own = frozenset(key_of(address) for _, addresses in interfaces.values() for address in addresses)
-        self.allocator = Allocator(self.table, self.offers, self._secret, self.settings.reuse_grace_s, own)
+        self.allocator = Allocator(
+            self.table, self.offers, self._remote_ids, self._secret, self.settings.reuse_grace_s, own
+        )
 
     def name_of(self, interface: int) -> str:
         """Give the name of a network interface by its index; empty if it is none of those that are served."""
@@ -117,9 +126,30 @@ class Engine:
             effects.note("dropped", "debug", reason=reason, peer=datagram.peer, type=message.type)
             return
         interface = self.name_of(datagram.interface) if self.classes.any else ""
-        leases = self.table.of_client(message.client_id)
-        client = identify(now, message, relays, place, leases, permitted, self.classes, interface)
+        client = identify(now, message, relays, place, self.table, permitted, self.classes, interface)
+        client.source = datagram.peer
+        reason = self._reason_to_refuse(client, effects)
+        if reason is not None:
+            effects.note("dropped", "debug", reason=reason, peer=datagram.peer, type=message.type)
+            return
         self._answer(client, datagram, effects)
+
+    def _reason_to_refuse(self, client: Client, effects: Effects) -> str | None:
+        """Name the reason not to look at a valid message at all; None if there is none."""
+        place = client.place
+        if place is None:
+            return None
+        limits, source, mono = place.limits, client.source, client.now.mono
+        if client.relays and not place.believes(source):
+            return "untrusted-relay"
+        sender = client.duid or (client.relays[-1].peer_address if client.relays else source)
+        if self._rates.is_exceeded(place.name, sender, limits.messages_per_client, mono):
+            self._limit_alarms.reached("messages-per-client", client, effects)
+            return "client-rate"
+        if client.relays and self._rates.is_exceeded(place.name, source, limits.messages_per_relay, mono):
+            self._limit_alarms.reached("messages-per-relay", client, effects)
+            return "relay-rate"
+        return None
 
     def _answer(self, client: Client, datagram: Datagram, effects: Effects) -> None:
         """Answer a valid message by its exchange, or drop it."""
@@ -156,8 +186,11 @@ class Engine:
         if place.rapid_commit and client.message.body(RapidCommit.code) is not None:
             return MessageType.REPLY, [*self._grant(client, decisions, effects), RAPID_COMMIT]
         for decision in decisions:
-            for told in decision.told:
-                self.offers.add(told.key, client.duid, client.now.mono)
+            for told in decision.granted:
+                pool = told.home.pool.range.first if told.home is not None and told.home.pool is not None else 0
+                self.offers.add(
+                    told.key, pool, client.duid, client.now.mono, place.limits.leases_per_client or OFFERS_MAX
+                )
         parts = self._describe(MessageType.ADVERTISE, client, decisions, renewal_times(decisions), effects)
         return MessageType.ADVERTISE, [*parts, self._preference]
 
@@ -189,32 +222,25 @@ class Engine:
 
     def _release(self, client: Client, effects: Effects) -> tuple[MessageType, Parts] | None:
         """RFC 9915 18.3.7."""
-        return self._give_up(client, effects, BindingStatus.RELEASED)
+        if client.place is None:
+            return None
+        parts, given_up = self._releases.release(client, effects)
+        return self._acknowledge(client, parts, given_up, BindingStatus.RELEASED, effects)
 
     def _decline(self, client: Client, effects: Effects) -> tuple[MessageType, Parts] | None:
-        """RFC 9915 18.3.8; prefixes cannot be declined."""
-        return self._give_up(client, effects, BindingStatus.ABANDONED)
+        """RFC 9915 18.3.8."""
+        if client.place is None:
+            return None
+        parts, given_up = self._releases.decline(client, effects)
+        return self._acknowledge(client, parts, given_up, BindingStatus.ABANDONED, effects)
 
-    def _give_up(self, client: Client, effects: Effects, status: BindingStatus) -> tuple[MessageType, Parts] | None:
-        parts = [status_option(StatusCode.SUCCESS)]
-        given_up = []
-        now_utc = client.now.utc
-        until = end_of(now_utc, self.settings.decline_time_s) if status is BindingStatus.ABANDONED else now_utc
-        for ia in client.message.ias:
-            if status is BindingStatus.ABANDONED and ia.code != IaNa.code:
-                continue
-            held = client.held(ia)
-            if not held:
-                unknown = Decision(ia, [], StatusCode.NO_BINDING)
-                parts.append(write_ia(client, unknown, 0, 0))
-            for lease in held:
-                if lease.key in ia.asked:
-                    given_up.append(lease.key)
-                    ended = lease.ended(status, now_utc, until)._replace(client_last_transaction_time=now_utc)
-                    effects.commit.append(self.table.change(ended))
+    def _acknowledge(
+        self, client: Client, parts: Parts, given_up: list[int], status: BindingStatus, effects: Effects
+    ) -> tuple[MessageType, Parts]:
+        """Answer a Release or Decline; what is not served of it gets a status of its own."""
         parts += [write_ia_status(ia, StatusCode.UNSPEC_FAIL) for ia in client.message.excess_ias]
         self._note_answer(MessageType.REPLY, client, [], effects, status.name, given_up)
-        return MessageType.REPLY, parts
+        return MessageType.REPLY, [status_option(StatusCode.SUCCESS), *parts]
 
     def _information_request(self, client: Client, effects: Effects) -> tuple[MessageType, Parts] | None:
         """RFC 9915 18.3.6."""
@@ -242,7 +268,8 @@ class Engine:
         self._note_answer(type_, client, decisions, effects)
         homes = [told.home for decision in decisions for told in decision.told if told.home]
         parts = [write_ia(client, decision, t1, t2) for decision in decisions]
-        parts += [write_ia_status(ia, NONE_FREE[ia.code == IaNa.code]) for ia in client.message.excess_ias]
+        if client.message.excess_ias:
+            parts += [write_ia_status(ia, NONE_FREE[ia.code == IaNa.code]) for ia in client.message.excess_ias]
         parts.append(self.policy.options_for(client, homes[0] if homes else None))
         return parts
 
@@ -252,11 +279,13 @@ class Engine:
         for decision in decisions:
             for told in decision.granted:
                 before = self.table.get(told.key)
-                lease = _granted(client, decision.ia.iaid, told, times, details, before)
+                lease = granted_lease(client, decision.ia.iaid, told, times, details, before)
                 effects.commit.append(self.table.change(lease))
                 if told.home is not None and told.lifetimes.valid_s < _valid_s(client, told.home):
                     effects.note("held-to-mclt", "debug")
                 self.offers.drop(told.key)
+                if client.relays:
+                    self._remote_ids.add(client, told.key)
                 if before is None or before.status not in TIMED:
                     self._watch_pool(told.home, effects)
 
@@ -294,6 +323,7 @@ class Engine:
             values["link"] = client.place.name
         if client.relays:
             values["relays"] = client.relays
+            values["relay"] = client.source
         if client.classes:
             values["classes"] = client.classes
         if decisions:
@@ -319,66 +349,6 @@ def is_served(serve: Serve, message: ClientMessage) -> bool:
     if not message.server_id:  # validated before: if there is one, it is ours
         return False
     return serve is Serve.ADDRESSED_TO_ME or (serve is Serve.RENEW_OF_KNOWN and message.type == MessageType.RENEW)
-
-
-def _granted(
-    client: Client, iaid: int, told: Told, times: tuple[int, int], details: bytes, before: Lease | None
-) -> Lease:
-    """Make the lease that records what the client is told."""
-    now_utc = client.now.utc
-    lifetimes = told.lifetimes
-    start, partner_lifetime = now_utc, _partner_lifetime(client, told, times[0])
-    ends = end_of(now_utc, lifetimes.valid_s)
-    acked_partner_lifetime = partner_raw_clt_time = expiration_time = 0
-    if before is not None:
-        partner_raw_clt_time = before.partner_raw_clt_time
-        if before.duid == client.duid:
-            details = merge_details(details, before.details)
-        if before.duid != client.duid or before.status != BindingStatus.ACTIVE:
-            start = before.next_start_time(now_utc)
-        else:
-            start = before.start_time_of_state
-            acked_partner_lifetime = before.acked_partner_lifetime
-            expiration_time = before.expiration_time
-            partner_lifetime = max(partner_lifetime, before.partner_lifetime)
-            ends = _longest_end(ends, before.state_expiration_time)
-    return Lease(  # in the order of its fields: by their names it would take twice as long
-        told.key,
-        BindingStatus.ACTIVE,
-        client.duid,
-        iaid,
-        start,
-        now_utc,
-        ends,
-        lifetimes.preferred_s,
-        lifetimes.valid_s,
-        times[0],
-        times[1],
-        details,
-        False,
-        acked_partner_lifetime,
-        partner_raw_clt_time,
-        expiration_time,
-        partner_lifetime,
-    )
-
-
-def _longest_end(promised: int, promised_before: int) -> int:
-    """Give the end to keep of two that one client was promised: it may not have heard of the one that is new.
-
-    Only for ever gives way: nothing would end the lease of a client that is gone.
-    """
-    return promised if promised_before == FOREVER else max(promised, promised_before)
-
-
-def _partner_lifetime(client: Client, told: Told, t1_s: int) -> int:
-    """Give until when the partner is to believe in the lease: beyond the client's next renewal (RFC 8156 4.4.1).
-
-    0 if nothing is held to what the partner acknowledged: alone, or without a partner.
-    """
-    if client.rules.mclt_s is None or told.home is None:
-        return 0
-    return client.now.utc + t1_s + _valid_s(client, told.home)
 
 
 def _valid_s(client: Client, home: Home) -> int:

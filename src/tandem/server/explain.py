@@ -69,7 +69,7 @@ def explain(
         message.ias += [Ia(code, iaid, ()) for iaid in dict.fromkeys(iaids)]
     links = []
     for place in places:
-        client = identify(now, message, [], place, leases, rules[place.relationship], engine.classes, "")
+        client = identify(now, message, [], place, engine.table, rules[place.relationship], engine.classes, "")
         steps = [*_who(engine, client), *_what(engine, client, decide(engine.allocator, client))]
         links.append({"link": place.name, "steps": steps})
     return {"holds": [_describe(lease, now.lapse_utc) for lease in leases], "links": links}
@@ -90,7 +90,7 @@ def explain_packet(
     permitted = rules[place.relationship if place is not None else None]
     leases = engine.table.of_client(message.client_id)
     client = identify(
-        now, message, relays, place, leases, permitted, engine.classes, engine.name_of(datagram.interface)
+        now, message, relays, place, engine.table, permitted, engine.classes, engine.name_of(datagram.interface)
     )
     steps = [*_way(engine, data, relays, place), *_steps(engine, client, datagram.multicast)]
     link = place.name if place is not None else "none"
@@ -113,6 +113,8 @@ def _way(engine: Engine, data: bytes, relays: Sequence[Relay], place: Place | No
         return
     for subnet in place.subnets:
         yield f"{engine.settings.place(subnet.where)}, {subnet.name}, is for this link."
+        if relays and subnet.trusted_relays:
+            yield f"{engine.settings.place(subnet.where)} names the relays that are believed, others are not."
 
 
 def _steps(engine: Engine, client: Client, multicast: bool) -> Iterator[str]:
@@ -140,7 +142,9 @@ def _steps(engine: Engine, client: Client, multicast: bool) -> Iterator[str]:
     elif message.type == MessageType.INFORMATION_REQUEST:
         yield from _options(engine, client, None)
         yield "The answer is a REPLY."
-    elif message.type in GIVES_UP:
+    elif message.type in GIVES_UP and client.place is not None:
+        for ia in message.ias:
+            yield from _given_up(client, ia)
         yield "The answer is a REPLY."
     elif (
         message.type == MessageType.CONFIRM
@@ -158,6 +162,22 @@ def _left_out(message: ClientMessage) -> Iterator[str]:
     for part in dict.fromkeys(message.ignored):
         option = f"Option {part.code}" if part.code else "What stands behind the last option"
         yield f"{option} is ignored: {WHY_IGNORED.get(part.reason, part.reason)}."
+
+
+def _given_up(client: Client, ia: Ia) -> Iterator[str]:
+    """Say which leases a Release or Decline is about."""
+    name = f"{IA_NAMES[ia.code]} {ia.iaid}"
+    held = {lease.key for lease in client.held(ia)}
+    for key in ia.asked:
+        is_here = client.place is not None and client.place.home_of(key) is not None
+        if key not in held:
+            yield f"{name} does not hold {show_key(key)}."
+        elif not is_here:
+            yield f"{name} holds {show_key(key)} on another link; it counts only there."
+        elif client.message.type == MessageType.DECLINE and ia.code != IaNa.code:
+            yield f"{show_key(key)} cannot be declined: it is a prefix."
+        else:
+            yield f"{name} gives up {show_key(key)}."
 
 
 def _is_confirmed(ia: Ia) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from ipaddress import AddressValueError, IPv6Address, IPv6Network
 from itertools import count
 from typing import Any, Final, TypeVar
@@ -52,6 +52,11 @@ class Operator:
             "lease-release": self._release,
             "explain": self._explain,
         }
+
+    @property
+    def names(self) -> Collection[str]:
+        """The names of all commands."""
+        return self._commands.keys()
 
     def obey(
         self, now: Moment, name: str, arguments: Arguments, rules: Mapping[str | None, Rules], effects: Effects
@@ -120,13 +125,19 @@ class Operator:
         """
         table = self._engine.table
         if arguments.get("duid") is not None:
-            yield from table.keys_of_client(_read_duid(arguments["duid"]))
+            duid = _read_duid(arguments["duid"])
+            yield from (*table.keys_of_client(duid), *table.abandoned_by(duid))
         elif arguments.get("within") is not None and (key := _read_key(arguments["within"])) & 0xFF == ADDRESS_LENGTH:
             yield key
         elif arguments.get("client") is not None:
             part = _read_duid(arguments["client"])
             for duids in _portions(table.clients()):
-                yield from [key for duid in duids if part in duid for key in table.keys_of_client(duid)]
+                yield from [
+                    key
+                    for duid in duids
+                    if part in duid
+                    for key in (*table.keys_of_client(duid), *table.abandoned_by(duid))
+                ]
                 yield None
         else:
             for keys in _portions(table.keys()):
@@ -175,7 +186,7 @@ class Operator:
     def _interface(self, name: Any) -> int:
         """Give the index of a network interface; 0, which is none, if it is not said."""
         found = {each: index for index, (each, _) in self._engine.interfaces.items()}
-        if name is not None and name not in found:
+        if name is not None and (not isinstance(name, str) or name not in found):
             raise CommandError(f"No interface {name!r} is served; there are {', '.join(sorted(found)) or 'none'}.")
         return found.get(str(name), 0)
 

@@ -1,18 +1,21 @@
 """Where a client is, and what there is for it: the configuration, indexed for the packet path.
 
-RFC 9915 13.1: the link is the interface's for a client that is heard directly, else the innermost useful
-link-address's. A link-address that is unspecified or link-local names no link. Before both go a relay's interface
-identifiers that the file names.
+RFC 9915 13.1: the link is the interface's for a client that is heard directly, else that of the innermost link-address
+that is useful. Zero says nothing. A link-local one is of a link of the relay's, never of the server's own: it is useful
+only where the file names it under `relay`. Before both go a relay's interface identifiers that the file names.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from ipaddress import IPv6Address
 from typing import Final, NamedTuple
 
 from tandem.effects.reservations import Reservation
 from tandem.effects.settings import Link, PoolSettings, SubnetSettings
+from tandem.lease.pool import Holes
 from tandem.wire.options import InterfaceId
 from tandem.wire.received import ADDRESS_LENGTH, Relay, body_of
 
@@ -33,6 +36,12 @@ class Home(NamedTuple):
         return self.pool is None or not self.pool.classes or not self.pool.classes.isdisjoint(classes)
 
 
+@lru_cache(maxsize=1024)
+def _address_number(text: str) -> int:
+    """Return the address of a datagram's sender as a number, without the zone that a link-local one may have."""
+    return int(IPv6Address(text.partition("%")[0]))
+
+
 class Place:
     """A link, with its pools, subnets and reservations indexed."""
 
@@ -40,6 +49,7 @@ class Place:
         self.name = link.name
         self.relationship = link.relationship
         self.subnets = link.subnets
+        self.limits = link.limits
         pools = sorted(
             ((pool.range, Home(subnet, pool)) for subnet in link.subnets for pool in subnet.pools),
             key=lambda each: each[0],
@@ -50,15 +60,29 @@ class Place:
         self._pool_firsts = [range_.first for range_, _ in pools]
         self._pool_lasts = [range_.last for range_, _ in pools]
         self._reservations = link.reservations
-        homes = [Home(subnet, pool) for subnet in link.subnets for pool in subnet.pools]
+        self.pool_homes = tuple(Home(subnet, pool) for subnet in link.subnets for pool in subnet.pools)
+        """All pools, in the order of the file."""
         self._homes = {
-            is_prefix: tuple(home for home in homes if home.pool and home.pool.is_of_prefixes is is_prefix)
+            is_prefix: tuple(home for home in self.pool_homes if home.pool and home.pool.is_of_prefixes is is_prefix)
             for is_prefix in (False, True)
         }
+        spaces = [(subnet.first, subnet.last) for subnet in link.subnets]
+        spaces += [(range_.first, range_.last) for range_, home in pools if home.pool and home.pool.is_of_prefixes]
+        self.spaces = tuple(Holes(spaces).intervals())
+        """Where all of its leases lie, but prefixes that are reserved outside of its pools. Disjoint."""
+        trusted = [interval for subnet in link.subnets for interval in subnet.trusted_relays]
+        self._trusted_relays = Holes(trusted) if trusted else None
         self.rapid_commit = any(subnet.rapid_commit for subnet in link.subnets)
         """Whether a Solicit may be answered with a Reply here."""
         self.knows_link_layers = self._reservations.name_link_layers
         """Whether a client's link-layer address matters here."""
+
+    def believes(self, relay: str) -> bool:
+        """True if what a relay agent with this source address says of clients on the link is believed."""
+        if self._trusted_relays is None:
+            return True
+        address = _address_number(relay)
+        return self._trusted_relays.touches(address, address)
 
     def reservation_for(self, duid: bytes, link_layer: bytes | None) -> Reservation | None:
         """Give the client's reservation. One that names the DUID goes before one by link-layer address."""
@@ -151,12 +175,16 @@ class Places:
             number = self._by_interface_id.get(body_of(data, relay.options, InterfaceId.code) or b"")
             if number is not None:
                 return number
+        is_told = False
         for relay in reversed(relays):
             address = int.from_bytes(relay.link_address, "big")
-            if address and address >> LINK_LOCAL_SHIFT != LINK_LOCAL:
-                number = self._by_relay.get(address)
+            if not address:
+                continue
+            is_told = True
+            number = self._by_relay.get(address)
+            if number is not None or address >> LINK_LOCAL_SHIFT != LINK_LOCAL:
                 return number if number is not None else self._of_address(address)
-        return self._by_interface.get(interface)
+        return None if is_told else self._by_interface.get(interface)
 
     def _place(self, number: int) -> Place:
         place = self._made.get(number)

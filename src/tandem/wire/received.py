@@ -17,11 +17,12 @@ from tandem.wire.octets import scan_options
 from tandem.wire.options import IaAddress, IaNa, IaPrefix
 from tandem.wire.reader import WireError
 
-IAS_MAX: Final = 32
-"""Identity associations of one message that are decided on; those beyond are answered with a status."""
+IAS_MAX: Final = 128
+"""Identity associations of one message that are decided on; those beyond are answered with a status. No client may
+be allowed more leases than that: a Reply, and an update to a partner, have to stay well under 64 KB."""
 EXCESS_IAS_MAX: Final = 1024
 """Identity associations beyond IAS_MAX that are answered at all."""
-ASKED_MAX: Final = 64
+ASKED_MAX: Final = 128
 """Leases named in one message that are looked at."""
 RELAYS_MAX: Final = HOP_COUNT_LIMIT + 1
 """Relay headers around a message: a relay agent forwards one whose hop-count is below the limit (RFC 9915 19.1.2)."""
@@ -163,16 +164,23 @@ def read_client_message(data: bytes, start: int, end: int, ignored: list[Ignored
         message.ignored.append(_cut_off(data, stopped, end))
     for code, body, body_end in options:
         if code == codes.CLIENT_ID:
-            if _is_duid(message, message.client_id, code, body_end - body):
+            if message.client_id or not 2 < body_end - body <= DUID_OCTETS_MAX:
+                _ignore_identifier(message, code)
+            else:
                 message.client_id = data[body:body_end]
                 message.client_id_option = data[body - 4 : body_end]
         elif code == codes.SERVER_ID:
-            if _is_new(message, message.server_id, code):
+            if message.server_id:
+                _ignore_identifier(message, code)
+            else:
                 message.server_id = data[body:body_end]  # of whatever length: one that is not ours
         elif code == codes.IA_NA or code == codes.IA_PD:
             _add_ia(message, code, body, body_end)
-        elif code == codes.OPTION_REQUEST and _is_new(message, message.requested, code):
-            message.requested = data[body : min(body_end, body + REQUESTED_OCTETS_MAX)]
+        elif code == codes.OPTION_REQUEST:
+            if message.requested:
+                message.ignored.append(Ignored("option-repeated", code))
+            else:
+                message.requested = data[body : min(body_end, body + REQUESTED_OCTETS_MAX)]
     if len(message.ias) > 1:
         _merge_ias(message)
     return message
@@ -183,18 +191,10 @@ def _cut_off(data: bytes, at: int, end: int) -> Ignored:
     return Ignored("option-cut-off", data[at] << 8 | data[at + 1] if at + 4 <= end else 0)
 
 
-def _is_new(message: ClientMessage, seen: bytes, code: int) -> bool:
-    """True unless the option was seen in the message: of one that may stand there once, the first counts."""
-    if seen:
-        message.ignored.append(Ignored("option-repeated", code))
-    return not seen
-
-
-def _is_duid(message: ClientMessage, seen: bytes, code: int, octets: int) -> bool:
-    if not 2 < octets <= DUID_OCTETS_MAX:
-        message.ignored.append(Ignored("duid-length", code))
-        return False
-    return _is_new(message, seen, code)
+def _ignore_identifier(message: ClientMessage, code: int) -> None:
+    """Leave out an identifier: one that is no DUID, or a second one."""
+    seen = message.client_id if code == codes.CLIENT_ID else message.server_id
+    message.ignored.append(Ignored("option-repeated" if seen else "duid-length", code))
 
 
 def _add_ia(message: ClientMessage, code: int, start: int, end: int) -> None:
