@@ -151,7 +151,7 @@ class Pool:
         for at in range(0, 8 * PROBES if size else 0, 8):
             address = space.nth(int.from_bytes(digest[at : at + 8], "big") % size)
             key = address << 8 | length
-            if self._may_be_given(address) and is_new(key) and is_free(key):
+            if is_new(key) and self._may_be_given(address) and is_free(key):
                 return key
         for key in islice(self.ended(role), PROBES):
             if is_free(key):

@@ -256,7 +256,7 @@ class Allocator:
         chosen = pool.choose(
             self._secret + ia.code.to_bytes(2, "big") + ia.iaid.to_bytes(4, "big") + client.duid,
             lambda key: self.is_free(client, ia, key, taken),
-            lambda key: self._table.get(key) is None,
+            lambda key: self._table.record(key) is None,
             role,
             SCAN_MAX >> client.failed_searches,
         )
