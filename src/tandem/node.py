@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import inf
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from tandem.effects.effects import Answer, Effects
 from tandem.effects.events import (
@@ -20,23 +20,26 @@ from tandem.effects.events import (
     Reload,
     Shutdown,
 )
-from tandem.effects.lapse import LapseClock
+from tandem.effects.lapse import STEP_MAX_S, LapseClock
 from tandem.effects.now import Moment, Now
+from tandem.effects.problem import Problem, problem
 from tandem.effects.rules import Rules, Serve
 from tandem.effects.settings import Settings
 from tandem.failover.operator import CannotObey
 from tandem.failover.relationships import Relationships
 from tandem.lease.lease import FOREVER
 from tandem.lease.table import LeaseTable
+from tandem.server.clock_repair import BringBack, ClockRepair, MoveForward
 from tandem.server.engine import Engine
 from tandem.server.expiry import end_leases
 from tandem.server.operator import CommandError, Operator
 from tandem.server.places import Places
+from tandem.server.pool_watch import PoolWatch
 
 UNLIMITED: Final = Rules()
 """What may be done where there is no partner."""
-CLOCK_STEP_MAX_S: Final = 5
-"""How far UTC may lie behind the newest time on record before serving stops."""
+UNSET_UTC: Final = 1_735_689_600
+"""The beginning of 2025: a clock before that is not set."""
 
 
 class Identity(NamedTuple):
@@ -57,6 +60,7 @@ class Node:
         now: Now,
         facts: Mapping[str, bytes] | None = None,
     ) -> None:
+        self._now = now
         self._lapse = LapseClock(now)
         self._table = table
         self.handling: Datagram | None = None
@@ -67,6 +71,10 @@ class Node:
         self._clock_is_behind = False
         self._interfaces: Mapping[int, tuple[str, tuple[int, ...]]] | None = None
         """Those that everything is set up for; None if it is not."""
+        self._clock_jumped = False
+        self._clock_since = 0
+        """Since when the clock has been as it is, in UTC seconds."""
+        self._repair: ClockRepair | None = None
         self._longest_promise_s = 0
         self._use_pools(settings)
         self._relationships = Relationships(settings.relationships, table, facts or {}, self._lapse.moment(now, 0))
@@ -77,11 +85,13 @@ class Node:
         Bounded work; what is left over is done at the `wake` that is asked for.
         """
         effects = Effects()
+        self._now = now
         moment = self._lapse.moment(now, self._longest_promise_s)
-        self._watch_clock(moment, effects)
+        self._watch_clock(now, moment, effects)
         self._relationships.tick(moment, self._why_not(), effects)
         rules = self._rules()
-        more = not self._why_not() and end_leases(self._table, moment.lapse_utc, rules, effects)
+        more = self._step_repair(effects)
+        more = (not self._why_not() and end_leases(self._table, moment.lapse_utc, rules, effects)) or more
         for event in events:
             if isinstance(event, Datagram):
                 self.handling = event
@@ -91,9 +101,32 @@ class Node:
                 rules = self._rules()
         self.handling = None
         self._relationships.mind_service(moment, self._why_not(), effects)
-        more = self._relationships.pump(moment, effects) or more
+        more = self._relationships.pump(moment, effects) or more or self._repair is not None
         effects.wake = self._next_wake(moment, more)
         return effects
+
+    def problems(self, now: Now, is_thorough: bool = False) -> Iterator[Problem]:
+        """Return what is wrong with the server, as far as the core knows; all pools are examined if thoroughly.
+
+        Not for the packet path. Nothing changes by it.
+        """
+        moment = self._lapse.moment(now, self._longest_promise_s)
+        if not self._disk.accepts:
+            yield problem("store-full", f"The store cannot write: {self._disk.reason}. No client is promised anything.")
+        yield from self._clock_problems(now)
+        yield from self._relationships.problems()
+        self._pool_watch.look(self._rules(), moment.lapse_utc, is_thorough)
+        yield from self._pool_watch.problems()
+
+    @property
+    def hears_all_partners(self) -> bool:
+        """True if every partner is heard, or there is none."""
+        return self._relationships.hear_all
+
+    @property
+    def closed_links(self) -> frozenset[str]:
+        """Return the links with a pool from which nothing can be given now, as far as it was examined."""
+        return self._pool_watch.closed_links
 
     def _take(self, now: Moment, event: Event, rules: Mapping[str | None, Rules], effects: Effects) -> None:
         match event:
@@ -119,7 +152,9 @@ class Node:
         """Answer an operator: what only looks is answered at once, what changes something once that is durable."""
         committed = len(effects.commit)
         try:
-            result = self._relationships.obey(now, command.name, command.arguments, effects)
+            result: Any = self._accept_clock(self._now, effects) if command.name == "clock-accept" else None
+            if result is None:
+                result = self._relationships.obey(now, command.name, command.arguments, effects)
             if result is None:
                 result = self._operator.obey(now, command.name, command.arguments, rules, effects)
             if command.name == "status":
@@ -142,7 +177,7 @@ class Node:
         """Say why nobody can be served, whatever the relationship; empty if everybody can."""
         if not self._disk.accepts:
             return "disk"
-        return "clock" if self._clock_is_behind else ""
+        return "clock" if self._clock_is_behind and self._relationships.any else ""
 
     def _rules(self) -> Mapping[str | None, Rules]:
         """Give the rules by relationship; None stands for what is in none."""
@@ -153,14 +188,73 @@ class Node:
             return {name: each._replace(serve=Serve.NONE, reason=why_not) for name, each in rules.items()}
         return rules
 
-    def _watch_clock(self, now: Moment, effects: Effects) -> None:
-        """Do not serve while UTC is behind what was promised by it already."""
-        behind = now.utc + CLOCK_STEP_MAX_S < self._table.newest_time
-        if behind and not self._clock_is_behind:
-            effects.note("clock-behind", "error", seconds=self._table.newest_time - now.utc)
-        elif self._clock_is_behind and not behind:
+    @property
+    def _newest_time(self) -> int:
+        """Return the newest time on record, 0 if what is on record is known to be wrong."""
+        return 0 if self._repair is not None else self._table.newest_time
+
+    def _watch_clock(self, now: Now, moment: Moment, effects: Effects) -> None:
+        """Note what happens to the clock.
+
+        While UTC is behind what is on record, either it is wrong or it was. A server with a partner leaves its clients
+        to that one. Without a partner there is nobody whom wrong times could mislead: it goes on, and what it recorded
+        meanwhile is moved if UTC then jumps ahead.
+        """
+        behind, jumped_s = moment.utc + STEP_MAX_S < self._newest_time, self._lapse.ahead_s(now)
+        was_behind, had_jumped = self._clock_is_behind, self._clock_jumped
+        self._clock_is_behind, self._clock_jumped = behind, jumped_s > 0
+        if (was_behind, had_jumped) == (behind, jumped_s > 0):
+            return
+        if was_behind and not behind and jumped_s and self._repair is None:
+            steady_utc = self._lapse.steady_utc(now)
+            longest_s = self._longest_promise_s
+            moved = MoveForward(self._clock_since - longest_s, steady_utc + STEP_MAX_S, jumped_s, longest_s)
+            self._repair = ClockRepair(self._table, moved)
+        self._clock_since = now.utc
+        if behind:
+            level = "error" if self._relationships.any else "warning"
+            effects.note("clock-behind", level, seconds=self._table.newest_time - now.utc)
+        elif jumped_s:
+            effects.note("clock-jumped", "warning", seconds=jumped_s)
+        else:
             effects.note("clock-right", "warning")
-        self._clock_is_behind = behind
+
+    def _accept_clock(self, now: Now, effects: Effects) -> dict[str, int]:
+        """Take the operator's word that UTC is right: what is on record with a later time is brought back to now."""
+        behind_s = max(0, self._newest_time - now.utc)
+        self._lapse.accept(now)
+        self._repair = ClockRepair(self._table, BringBack(now.utc, self._longest_promise_s))
+        effects.note("clock-accepted", "warning", seconds=behind_s)
+        return {"seconds": behind_s, "leases": len(self._table)}
+
+    def _step_repair(self, effects: Effects) -> bool:
+        """Go on bringing times back; return whether there is more to do."""
+        repair = self._repair
+        if repair is None or not self._disk.accepts:
+            return False
+        effects.commit += repair.step()
+        if not repair.is_done:
+            return True
+        self._repair = None
+        self._table.newest_time = repair.newest
+        return False
+
+    def _clock_problems(self, now: Now) -> Iterator[Problem]:
+        since, newest = self._clock_since, self._table.newest_time
+        if now.utc < UNSET_UTC:
+            yield problem("clock-unset", "The clock shows a time before 2025: it was never set, or lost its battery.")
+        if self._clock_is_behind:
+            what = f"The clock is {newest - now.utc} s behind the newest time on record"
+            if self._relationships.any:
+                yield problem("clock-behind", f"{what}, and no client is answered.", since=since, until=newest)
+            else:
+                what += ". Clients are answered; leases recorded by the later time are held for longer."
+                yield problem("clock-stepped-back", what, since=since, until=newest)
+        elif self._clock_jumped:
+            ahead_s = self._lapse.ahead_s(now)
+            what = f"The clock jumped ahead by {ahead_s} s. Leases are held as long as without the jump."
+            until = now.utc + max(0, int(self._lapse.held_until_mono(self._longest_promise_s) - now.mono))
+            yield problem("clock-jumped", what, since=since, until=until)
 
     def _next_wake(self, now: Moment, more: bool) -> float | None:
         if more:
@@ -173,6 +267,7 @@ class Node:
 
     def _use_pools(self, settings: Settings) -> None:
         """Lay the configured pools over the table, each without what is reserved in it."""
+        self._pool_watch = PoolWatch(settings, self._table)
         subnets = [subnet for link in settings.links for subnet in link.subnets]
         finite_s = [each.lifetimes.valid_s for each in subnets if each.lifetimes.valid_s != FOREVER]
         self._longest_promise_s = max(self._longest_promise_s, settings.decline_time_s, *finite_s, 0)

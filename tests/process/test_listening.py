@@ -12,7 +12,7 @@ from tandem.admin.demo_pair import free_port
 from tandem.config.partners import PartnerLine
 from tandem.effects.events import Event
 from tandem.lease.space import Role
-from tandem.runtime import partners
+from tandem.runtime import partner_sockets
 from tandem.runtime.partners import Partners
 
 HERE = "::1"
@@ -63,8 +63,8 @@ def test_too_many_open_files_are_waited_out(monkeypatch: pytest.MonkeyPatch) -> 
     async def play() -> None:
         port = free_port(socket.SOCK_STREAM)
         watched = Watched()
-        monkeypatch.setattr(partners, "RELISTEN_S", 0.01)
-        monkeypatch.setattr("tandem.runtime.partners.socket.socket", scarce)
+        monkeypatch.setattr(partner_sockets, "RELISTEN_S", 0.01)
+        monkeypatch.setattr("tandem.runtime.partner_sockets.socket.socket", scarce)
         watched.partners.use([line(port)])
         await asyncio.wait_for(watched.heard.wait(), WITHIN_S)
         monkeypatch.undo()

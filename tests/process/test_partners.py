@@ -112,7 +112,7 @@ class Pair:
         OPEN.append(self)
         self.door.partners.use([self.line])
         async with asyncio.timeout(LONG_S):
-            await asyncio.gather(*self.door.partners._tasks)
+            await asyncio.gather(*self.door.partners._listeners._tasks.values())
         return self
 
     async def dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

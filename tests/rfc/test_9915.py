@@ -125,6 +125,7 @@ def test_answers_come_from_the_port_that_is_listened_on() -> None:
     doors = Doors(opened.__setitem__, lambda _: None, pytest.fail)
     with closing(doors), socket(AF_INET6, SOCK_DGRAM) as asking:
         doors.listen([("::1", 0)])
+        doors.serve(())
         ((door, listening),) = opened.items()
         asking.bind(("::1", 0))
         asking.settimeout(10)

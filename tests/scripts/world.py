@@ -6,6 +6,7 @@ reload FILE                       read another file
 tick 61s                          let time pass
 disk full|ok                      let the store refuse or accept
 utc +30s                          step the wall clock alone
+accept-clock                      an operator says that the clock is right
 c1 solicit na=1 pd=2@::/60        a message from client c1; @ names leases, separated by commas
     server=ours|other|none  oro=23,24  rapid  unicast  no-client-id  fqdn=NAME  hw=02:00:...
     na-again=1 (that IA once more)  tail=OCTETS (behind the last option)
@@ -90,6 +91,8 @@ class World:
                 return self._handle()
             case "disk":
                 return self._handle(Disk(words[0] == "ok", words[0]))
+            case "accept-clock":
+                return self._handle(Command(1, "clock-accept", {}))
             case "lease":
                 return self._handle(Command(1, "lease-show", {"lease": words[0]}))
             case "explain":
@@ -240,6 +243,8 @@ def _show_answer(answer: Answer) -> Iterator[str]:
         for link in answer.result["links"]:
             yield f"{link['link']}:"
             yield from (f"  {step}" for step in link["steps"])
+    elif "seconds" in answer.result:
+        yield " ".join(f"{name}={value}" for name, value in answer.result.items())
     else:
         shown = {name: answer.result[name] for name in ("lease", "status", "held", "fqdn")}
         yield " ".join(f"{name}={value}" for name, value in shown.items())

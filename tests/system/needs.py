@@ -35,6 +35,7 @@ PACKAGES = {
     "mount": "mount",
     "perfdhcp": "kea-admin",
     "podman": "podman",
+    "prlimit": "util-linux",
     "promtool": "prometheus",
     "rpmbuild": "rpm",
     "setpriv": "util-linux",

@@ -27,3 +27,12 @@ def test_a_jump_that_was_taken_back_is_forgotten() -> None:
     clock.moment(Now(10.0, 90_000), HOUR_S)
     clock.moment(Now(20.0, 1020), HOUR_S)
     assert clock.moment(Now(10.0 + HOUR_S, 99_000), HOUR_S).lapse_utc == 1010 + HOUR_S
+
+
+def test_a_jump_is_told_while_leases_are_held_in_spite_of_it() -> None:
+    clock = LapseClock(Now(0.0, 1000))
+    clock.moment(Now(10.0, 90_010), HOUR_S)
+    assert clock.ahead_s(Now(20.0, 90_020)) == 89_000
+    assert clock.held_until_mono(HOUR_S) == 10.0 + HOUR_S
+    clock.moment(Now(30.0, 1030), HOUR_S)
+    assert clock.ahead_s(Now(30.0, 1030)) == 0

@@ -34,12 +34,31 @@ def test_the_kernel_says_when_a_datagram_came(monkeypatch: pytest.MonkeyPatch, a
     doors = Doors(opened.__setitem__, lambda _: None, pytest.fail)
     with closing(doors), socket(AF_INET6, SOCK_DGRAM) as asking:
         doors.listen([("::1", 0)])
+        doors.serve(())
         ((door, listening),) = opened.items()
         asking.sendto(SOLICIT, listening.getsockname())
         listening.setblocking(True)
         listening.recvmsg(0, 0, MSG_PEEK)  # it is there
         listening.setblocking(False)
         monkeypatch.setattr(time, "time", lambda: real() + apart_s + late_s)
+        monkeypatch.setattr("tandem.runtime.doors._clocks_apart_s", lambda: float(apart_s))
         (datagram,) = doors.receive(door)
     assert late_s - 50 < datagram.waited_s < late_s + 50
     assert datagram.local == b"\0" * 15 + b"\1"
+
+
+def test_a_step_of_the_processs_clock_is_no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = time.time
+    opened: dict[int, socket] = {}
+    doors = Doors(opened.__setitem__, lambda _: None, pytest.fail)
+    with closing(doors), socket(AF_INET6, SOCK_DGRAM) as asking:
+        doors.listen([("::1", 0)])
+        doors.serve(())
+        ((door, listening),) = opened.items()
+        asking.sendto(SOLICIT, listening.getsockname())
+        listening.setblocking(True)
+        listening.recvmsg(0, 0, MSG_PEEK)  # it is there
+        listening.setblocking(False)
+        monkeypatch.setattr(time, "time", lambda: real() + 7200)
+        (datagram,) = doors.receive(door)
+    assert datagram.waited_s < 50

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from monitoring import dashboard
+from monitoring import alerts, dashboard
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from system.needs import need_program
 from tandem.admin.web.metrics import FIGURES, HISTOGRAMS, STATES, UP, StatusCollector, Times
+from tandem.effects.problem import problem
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "metrics.md"
 HEAD = """\
@@ -37,6 +38,7 @@ STATUS: dict[str, Any] = {
     "time": 1000,
     "leases-known": 7,
     "disk": "ok",
+    "problems": [problem("port-taken", "Taken.", about="eth0", since=900).to_json()],
     "counters": {"answered": {"SOLICIT": 3}, "dropped": {"malformed": 2}, "events": {"held-to-mclt": 1}},
     "times": {"reply": TIMES, "commit": TIMES},
     "links": [
@@ -84,6 +86,9 @@ def test_what_is_exposed() -> None:
     found = values(exposed(STATUS))
     campus = "relationship=campus"
     assert found[("tandem_up",)] == 1
+    assert found["tandem_problem", "about=eth0", "id=port-taken", "severity=critical"] == 1
+    assert found["tandem_problems", "severity=critical"] == 1
+    assert found["tandem_problems", "severity=warning"] == 0
     assert found["tandem_messages_answered_total", "type=SOLICIT"] == 3
     assert found["tandem_pool_leases_in_use", "first=2001:db8::1", "link=lan", "pool=subnet[1].pools[1]"] == 4
     assert found["tandem_failover_state", campus, "state=NORMAL"] == 1
@@ -136,6 +141,10 @@ def test_dashboard_and_alerts_name_what_there_is(file: str) -> None:
 
 def test_the_dashboard_is_up_to_date() -> None:
     assert dashboard.FILE.read_text() == dashboard.text()
+
+
+def test_there_is_an_alert_for_each_kind_of_problem() -> None:
+    assert alerts.FILE.read_text() == alerts.text()
 
 
 @pytest.mark.system

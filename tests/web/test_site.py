@@ -185,6 +185,7 @@ STATUS: dict[str, Any] = {
     "time": 1,
     "pid": 1,
     "disk": "ok",
+    "problems": [],
     "links": [],
     "relationships": [],
     "counters": {"answered": {}, "dropped": {}},

@@ -11,8 +11,7 @@ import typer
 
 from tandem import __version__, is_compiled
 from tandem.admin import backup as backups
-from tandem.admin import failover, importing, leases, pki, token
-from tandem.admin.amiss import amiss
+from tandem.admin import clock, failover, importing, leases, pki, token
 from tandem.admin.client import CommandFailed, ControlClient
 from tandem.admin.console import console_for_people, echo, echo_json
 from tandem.admin.show import print_explanation, print_settings, print_status
@@ -31,6 +30,7 @@ app = typer.Typer(
 )
 app.add_typer(leases.app, name="lease")
 app.add_typer(failover.app, name="failover")
+app.add_typer(clock.app, name="clock")
 app.add_typer(importing.app, name="import")
 app.add_typer(pki.app, name="pki")
 app.add_typer(token.app, name="token")
@@ -93,6 +93,7 @@ def check(file: File, server: ServerName = None) -> None:
     """Say what is wrong with a file, all of it; with --server, also what that server would do."""
     from tandem.config.load import load, parse, read_text
     from tandem.config.problems import ConfigError
+    from tandem.runtime.interfaces import missing_interfaces
 
     try:
         names = sorted(parse(read_text(file)).server)
@@ -101,6 +102,11 @@ def check(file: File, server: ServerName = None) -> None:
         fail(*error.problems)
     if loaded.complaints:
         fail(*loaded.complaints)
+    for each in loaded.doubts:
+        echo(f"Warning: {each.text}", err=True)
+    if server is not None or len(names) == 1:
+        for name in missing_interfaces(loaded.settings.interfaces):
+            echo(f"Warning: interface {name} does not exist on this machine.", err=True)
     echo(f"{file} is good. Servers: {', '.join(names)}.")
     if server is not None or len(names) == 1:
         print_settings(loaded.settings)
@@ -120,9 +126,9 @@ def status(
     socket: Socket = None,
     as_json: AsJson = False,
     watch: Annotated[bool, typer.Option("--watch", help="Go on, once a second, until interrupted.")] = False,
-    check: Annotated[bool, typer.Option("--check", help="Exit 1 if something is amiss; for scripts.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Exit 1 if there is a problem; for scripts.")] = False,
 ) -> None:
-    """Say how the server is: what is amiss, its partner, links and pools, what it answered and what it dropped."""
+    """Show how the server is: its problems, its partner, links and pools, what it answered and what it dropped."""
     while True:
         with connect(state_dir, socket) as server:
             found = server.ask("status")
@@ -133,7 +139,7 @@ def status(
                 console_for_people().clear()
             print_status(found)
         if not watch:
-            raise typer.Exit(int(check and bool(amiss(found))))
+            raise typer.Exit(int(check and bool(found["problems"])))
         time.sleep(1)
 
 

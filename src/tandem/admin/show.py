@@ -9,13 +9,14 @@ from typing import Any
 
 from rich.table import Table
 
-from tandem.admin.amiss import POOL_LOW_PERCENT, amiss
 from tandem.admin.console import PlainConsole, console_for_people, make_table, styled
+from tandem.effects.problem import Problem, Severity
 from tandem.effects.settings import Settings
 from tandem.lease.lease import key_of, show_key
 from tandem.lease.pool import Pool
 from tandem.runtime.histogram import BOUNDS_S, at_most_s
 
+POOL_LOW_PERCENT = 90
 RIGHT = ("in use", "of", "%", "free, primary", "secondary")
 
 
@@ -24,11 +25,11 @@ def print_status(found: Mapping[str, Any]) -> None:
     console = console_for_people()
     facts = f", tandem {found['version']}, up {_duration(found['up-s'])}, {found['leases-known']} leases known"
     console.print(styled((found["server"], "bold"), facts))
-    sentences = amiss(found)
-    if not sentences:
+    problems = [Problem.from_json(each) for each in found["problems"]]
+    if not problems:
         console.print("All is well.", style="bold green")
-    for sentence in sentences:
-        console.print(styled(("!", "bold red"), f" {sentence}"))
+    for each in problems:
+        _print_problem(console, each)
     for relationship in found["relationships"]:
         _print_relationship(console, relationship)
     console.print(_pool_table(found))
@@ -39,6 +40,17 @@ def print_status(found: Mapping[str, Any]) -> None:
         if any(times["counts"]):
             median_s, slow_s = (at_most_s(times, share) for share in (0.5, 0.99))
             console.print(f"{what}: half within {_short(median_s)}, 99 of 100 within {_short(slow_s)}")
+
+
+def _print_problem(console: PlainConsole, each: Problem) -> None:
+    """Print a problem: what it means, since when, until when, what ends it, which command, and examples."""
+    style = "bold red" if each.severity is Severity.CRITICAL else "yellow"
+    console.print(styled((each.severity.value.upper(), style), f" {each.what} ({each.id})"))
+    until = f"at the latest at {_clock(each.until)}, " if each.until is not None else ""
+    command = f" Command: {each.command}" if each.command else ""
+    console.print(f"    Since {_clock(each.since)}. It ends {until}when {each.ends_when}.{command}")
+    for example in each.examples:
+        console.print(f"    - {example}")
 
 
 def _pool_table(found: Mapping[str, Any]) -> Table:

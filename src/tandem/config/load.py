@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from tandem.config import model
 from tandem.config.build import settings_of
 from tandem.config.check import contradictions, doubts, nobodys
+from tandem.config.doubts import Doubt, unservable
 from tandem.config.lines import Lines
 from tandem.config.partners import PartnerLine, partner_lines
 from tandem.config.problems import ConfigError, Problem, problems_of, show_location
@@ -40,6 +41,8 @@ class Loaded:
     """How the partners are reached."""
     complaints: tuple[str, ...]
     """What is wrong with the file, but does not keep the server from serving."""
+    doubts: tuple[Doubt, ...] = ()
+    """What is allowed, but leaves clients without an answer or a lease."""
 
     @property
     def endpoints(self) -> list[tuple[str, int]]:
@@ -74,14 +77,16 @@ def _choose(file: model.File, lines: Lines, text: str, name: str | None, progres
     if chosen not in file.server:
         raise ConfigError([f"The file has no [server.{chosen}]; it has {', '.join(sorted(file.server))}."])
     progress("building indexes", 0, 0)
+    settings = settings_of(file, chosen, lines, text)
     return Loaded(
         name=chosen,
         server=file.server[chosen],
-        settings=settings_of(file, chosen, lines, text),
+        settings=settings,
         log=file.log,
         web=file.web,
         lines=tuple(partner_lines(file, chosen)),
         complaints=tuple(_sorted_sentences([*nobodys(file), *doubts(file)], lines)),
+        doubts=tuple(unservable(settings)),
     )
 
 

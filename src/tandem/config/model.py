@@ -25,6 +25,7 @@ from tandem.config.values import (
     Hostname,
     Octets,
     OneOrMore,
+    PartnerAddress,
     Prefix,
     read_address,
 )
@@ -42,7 +43,7 @@ class Server(Table):
 
     interfaces: list[str] | dict[str, str] = []
     listen: list[str] = []
-    address: Address | None = None
+    address: PartnerAddress | None = None
     state_dir: str = "/var/lib/tandem"
     control: str | None = None
     duid: Duid | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from ipaddress import IPv6Address, IPv6Network
+from ipaddress import AddressValueError, IPv4Address, IPv6Address, IPv6Network
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
@@ -42,6 +42,14 @@ def read_address(value: Any) -> IPv6Address:
         return IPv6Address(value if isinstance(value, str) else "")
     except ValueError:
         raise ValueError(f"{value!r} is not an IPv6 address") from None
+
+
+def read_partner_address(value: Any) -> IPv6Address:
+    """Read an IPv6 address, or an IPv4 address as the IPv6 address that stands for it (::ffff:192.0.2.1)."""
+    try:
+        return IPv6Address(f"::ffff:{IPv4Address(value)}") if isinstance(value, str) else read_address(value)
+    except AddressValueError:
+        return read_address(value)
 
 
 def read_prefix(value: Any) -> IPv6Network:
@@ -158,6 +166,7 @@ Duration = Annotated[
     ),
 ]
 Address = Annotated[IPv6Address, BeforeValidator(read_address), _text("an IPv6 address")]
+PartnerAddress = Annotated[IPv6Address, BeforeValidator(read_partner_address), _text("an IPv6 address")]
 Prefix = Annotated[IPv6Network, BeforeValidator(read_prefix), _text("an IPv6 prefix")]
 AddressRange = Annotated[tuple[IPv6Address, IPv6Address], BeforeValidator(read_range), _text("a prefix, or first-last")]
 Hex = Annotated[bytes, BeforeValidator(read_hex), PlainSerializer(bytes.hex), _text("octets in hexadecimal")]

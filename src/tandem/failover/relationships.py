@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from math import inf
 from typing import Any, Final
@@ -10,12 +10,14 @@ from typing import Any, Final
 from tandem.effects.effects import Effects, Hangup
 from tandem.effects.events import ConnectionFailed, PartnerGone, PartnerOctets, PartnerUp, Shutdown
 from tandem.effects.now import Moment
+from tandem.effects.problem import Problem
 from tandem.effects.rules import Rules
 from tandem.effects.settings import Link, Relationship
 from tandem.failover import operator
 from tandem.failover.clockwork import tick
 from tandem.failover.endpoint import Endpoint
 from tandem.failover.handshake import read_terms_name, write_status
+from tandem.failover.health import problems_of
 from tandem.failover.record import FACT_PREFIX, HEARTBEAT_FACT, HEARTBEAT_S, read_record
 from tandem.failover.session import HANDSHAKE_S, Session
 from tandem.lease.change import Fact, Put
@@ -91,6 +93,21 @@ class Relationships:
     def describe(self, now: Moment) -> list[dict[str, Any]]:
         """Give all that is known of each relationship."""
         return [operator.describe(endpoint, now) for endpoint in self._endpoints.values()]
+
+    @property
+    def any(self) -> bool:
+        """True if there is a relationship."""
+        return bool(self._endpoints)
+
+    @property
+    def hear_all(self) -> bool:
+        """True if communications are OK in every relationship."""
+        return all(each.machine.ok for each in self._endpoints.values())
+
+    def problems(self) -> Iterator[Problem]:
+        """Return what is wrong with the relationships."""
+        for endpoint in self._endpoints.values():
+            yield from problems_of(endpoint)
 
     def obey(self, now: Moment, name: str, arguments: Mapping[str, Any], effects: Effects) -> dict[str, Any] | None:
         """Obey an operator's command about a relationship; None if it is none. CannotObey says why not."""

@@ -148,6 +148,11 @@ def client_last_transaction_time_of(record: bytes) -> int:
     return u32(record, STATE_EXPIRATION_AT - 4)
 
 
+def start_time_of_state_of(record: bytes) -> int:
+    """Return the start-time-of-state in a packed lease."""
+    return u32(record, STATE_EXPIRATION_AT - 8)
+
+
 def duid_of(record: bytes) -> bytes:
     """Give the client's DUID in a packed lease."""
     return record[FIXED_OCTETS : FIXED_OCTETS + record[FIXED_OCTETS - 1]]

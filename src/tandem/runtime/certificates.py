@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -73,6 +74,14 @@ def is_exposed(key: str) -> bool:
 
 def expires_utc(certificate: str) -> int | None:
     """Give when a certificate file expires, in UTC seconds; None if it cannot be read."""
+    try:
+        return _expires_utc(certificate, Path(certificate).stat().st_mtime_ns)
+    except OSError:
+        return None
+
+
+@lru_cache(maxsize=64)
+def _expires_utc(certificate: str, _modified_ns: int) -> int | None:
     from cryptography import x509  # only where there are certificates: it is slow to import
 
     try:

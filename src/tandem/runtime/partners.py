@@ -7,12 +7,10 @@ and one frame are spent on it.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import count
 from typing import Any
@@ -20,8 +18,11 @@ from typing import Any
 from tandem.config.partners import PartnerLine
 from tandem.effects.effects import Dial, Hangup, ToPartner
 from tandem.effects.events import ConnectionFailed, Event, PartnerGone, PartnerOctets, PartnerUp
+from tandem.effects.problem import Problem, problem
 from tandem.lease.space import Role
 from tandem.runtime.certificates import CertificateError, Peer, peer_of, tls_context
+from tandem.runtime.occurrences import Occurrences
+from tandem.runtime.partner_sockets import NotEstablished, PartnerListeners, connected, is_same_address
 from tandem.wire.failover import Frames, answer_starttls, is_starttls, stamp, write_starttls
 from tandem.wire.failover_options import FailoverStatus
 from tandem.wire.message import Message, MessageType, read_message
@@ -34,16 +35,6 @@ FIRST_FRAME_MAX = 2048
 PIECE_OCTETS = 8192
 """Of what came from a partner at once, how much is taken before clients have their turn."""
 WRITE_BUFFER_MAX = 16 << 20
-RELISTEN_S = 1.0
-FREEBIND = 78  # IPV6_FREEBIND: listen on an address that is not there yet
-
-
-class NotEstablished(Exception):
-    """No connection came about; the message says why. `partner_was_there`: but somebody answered."""
-
-    def __init__(self, reason: str, partner_was_there: bool = True) -> None:
-        super().__init__(reason)
-        self.partner_was_there = partner_was_there
 
 
 class Wire(asyncio.Protocol):
@@ -135,26 +126,30 @@ class Partners:
         self._lines: dict[str, PartnerLine] = {}
         self._wires: dict[int, Wire] = {}
         self._numbers = count(1)
-        self._listeners: dict[tuple[str, int], asyncio.Server] = {}
-        self._wanted: set[tuple[str, int]] = set()
-        self._listening: set[tuple[str, int]] = set()
-        """Where a task tries to listen."""
+        self._listeners = PartnerListeners(
+            lambda endpoint: Wire(partial(self._accepted, endpoint)), HANDSHAKES_MAX, say
+        )
         self._tasks: set[asyncio.Task[None]] = set()
         self._handshakes = 0
         self._is_stopping = False
-        self._complaint = ""
+        self._refused = Occurrences()
+        """Connections that were not admitted."""
 
     def use(self, lines: Iterable[PartnerLine]) -> None:
         """Serve these relationships from now on; streams that stand are left to the node, but for revoked partners'."""
         self._lines = {line.relationship: line for line in lines}
         self._drop_revoked()
         secondaries = (line for line in self._lines.values() if line.role is Role.SECONDARY)
-        self._wanted = {(line.own_address, line.port) for line in secondaries}
-        for endpoint in self._listeners.keys() - self._wanted:
-            self._listeners.pop(endpoint).close()
-        for endpoint in sorted(self._wanted - self._listeners.keys() - self._listening):
-            self._listening.add(endpoint)
-            self._begin(self._listen(*endpoint))
+        self._listeners.use({(line.own_address, line.port) for line in secondaries})
+
+    def problems(self) -> Iterator[Problem]:
+        """Return what keeps partners from connecting to this server."""
+        yield from self._listeners.problems()
+        since = self._refused.since(int(time.time()))
+        if since is not None:
+            what = f"{self._refused.count} connections to the failover port were refused."
+            examples = self._refused.examples()
+            yield problem("connect-refused", what, since=since, until=self._refused.until, examples=examples)
 
     def line(self, relationship: str) -> PartnerLine | None:
         """Give the way to a relationship's partner."""
@@ -184,8 +179,7 @@ class Partners:
     async def stop(self) -> None:
         """Listen no more, and give what was written a moment to leave."""
         self._is_stopping = True
-        for listener in self._listeners.values():
-            listener.close()
+        self._listeners.close()
         for task in self._tasks:
             task.cancel()
         wires = [wire for wire in self._wires.values() if wire.transport is not None]
@@ -200,56 +194,31 @@ class Partners:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _listen(self, host: str, port: int) -> None:
-        """Listen on an address, trying again until that is possible, or is not wanted any more."""
-        while (host, port) in self._wanted and not self._is_stopping:
-            try:
-                listener = await self._open_listener(host, port)
-            except OSError as error:
-                self._complain(f"[{host}]:{port} cannot be listened on for partners: {error.strerror}; tried again")
-                await asyncio.sleep(RELISTEN_S)
-                continue
-            if (host, port) in self._wanted:
-                self._listeners[(host, port)] = listener
-            else:
-                listener.close()
-            break
-        self._listening.discard((host, port))
-
-    async def _open_listener(self, host: str, port: int) -> asyncio.Server:
-        listening = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
-        try:
-            with contextlib.suppress(OSError):
-                listening.setsockopt(socket.IPPROTO_IPV6, FREEBIND, 1)
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listening.bind((host, port))
-            accept = partial(Wire, partial(self._accepted, (host, port)))
-            loop = asyncio.get_running_loop()
-            return await loop.create_server(accept, sock=listening, backlog=HANDSHAKES_MAX)
-        except OSError:
-            listening.close()
-            raise
-
-    def _complain(self, sentence: str) -> None:
-        if sentence != self._complaint:
-            self._complaint = sentence
-            self._say("partner-door-failed", "warning", why=sentence)
-
     def _accepted(self, endpoint: tuple[str, int], wire: Wire) -> None:
         assert wire.transport is not None
-        peer = str(wire.transport.get_extra_info("peername")[0]).partition("%")[0]
-        lines = [
+        peer = str(wire.transport.get_extra_info("peername")[0])
+        here = [
             line
             for line in self._lines.values()
-            if line.role is Role.SECONDARY
-            and (line.own_address, line.port) == endpoint
-            and line.partner_address == peer
+            if line.role is Role.SECONDARY and (line.own_address, line.port) == endpoint
         ]
-        if not lines or self._handshakes >= HANDSHAKES_MAX or self._is_stopping:
-            wire.transport.abort()  # RFC 8156 6.1: no relationship with whoever this is
-            return
-        self._handshakes += 1
-        self._begin(self._admit(wire, lines, peer))
+        lines = [line for line in here if is_same_address(line.partner_address, peer)]
+        if not lines:  # RFC 8156 6.1: no relationship with whoever this is
+            expected = ", ".join(sorted({line.partner_address for line in here}))
+            self._refuse(peer, f"no partner has this address; connections are expected from {expected}")
+            wire.transport.abort()
+        elif self._handshakes >= HANDSHAKES_MAX or self._is_stopping:
+            wire.transport.abort()
+        else:
+            self._handshakes += 1
+            self._begin(self._admit(wire, lines, peer))
+
+    def _refuse(self, peer: str, reason: str) -> None:
+        """Log a refused connection, but not each time again when it is tried over and over."""
+        is_new = self._refused.since(int(time.time())) is None or peer not in self._refused.subjects()
+        self._refused.add(int(time.time()), peer, reason)
+        if is_new:
+            self._say("partner-not-admitted", "warning", peer=peer, why=reason)
 
     async def _admit(self, wire: Wire, lines: list[PartnerLine], peer: str) -> None:
         try:
@@ -257,7 +226,7 @@ class Partners:
                 lines = await self._secure_accepted(wire, lines)
         except (NotEstablished, CertificateError, OSError, TimeoutError, WireError) as error:
             reason = _sentence(error)
-            self._say("partner-not-admitted", "warning", peer=peer, why=reason)
+            self._refuse(peer, reason)
             if wire.transport is not None:
                 wire.transport.close()
             for line in lines:
@@ -312,7 +281,7 @@ class Partners:
         """RFC 7653 8.2."""
         loop = asyncio.get_running_loop()
         context = None if line.tls is None else tls_context(line.tls, server_side=False)
-        await loop.create_connection(lambda: wire, line.partner_address, line.port, local_addr=(line.own_address, 0))
+        await loop.create_connection(lambda: wire, sock=await connected(line))
         if context is None:
             return
         wire.write(write_starttls(1))

@@ -5,11 +5,12 @@ A client sends the same message again with only its elapsed time changed, so tha
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
 
 from tandem.effects.events import Datagram
+from tandem.effects.problem import Problem, problem
 from tandem.wire.octets import scan_options
 from tandem.wire.options import ElapsedTime
 from tandem.wire.reader import WireError
@@ -46,6 +47,13 @@ class Poison:
     def without(self, datagrams: Iterable[Datagram]) -> list[Datagram]:
         """Give those that never did any harm."""
         return [each for each in datagrams if fingerprint(each.data) not in self._known]
+
+    def problems(self) -> Iterator[Problem]:
+        """Return whether datagrams are dropped since they stopped the server."""
+        if self._known:
+            last = self._path.with_suffix(".last")
+            what = f"{len(self._known)} datagrams stopped the server and are dropped; the last one is in {last}."
+            yield problem("poison", what, command=f"rm {self._path}   # once the fault is reported and mended")
 
     def record(self, data: bytes) -> None:
         """Remember a datagram, and keep its octets beside for whoever looks into it."""

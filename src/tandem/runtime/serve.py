@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +20,19 @@ from tandem.effects.effects import Answer, Effects, Note, Out, Send, ToPartner
 from tandem.effects.events import Command, Disk, Event, Interfaces, Reload, Shutdown
 from tandem.effects.now import Now
 from tandem.effects.outbox import LAZY_S, Outbox
+from tandem.effects.problem import Problem
 from tandem.lease.change import Change
 from tandem.lease.table import load_table
 from tandem.node import Node
 from tandem.runtime.alarm import Alarm
 from tandem.runtime.backups import COMMANDS, Backups
-from tandem.runtime.certificates import days_left, is_exposed
+from tandem.runtime.certificates import days_left
 from tandem.runtime.control import Control
 from tandem.runtime.control_path import control_path
 from tandem.runtime.counters import Counters
-from tandem.runtime.doors import BATCH_MAX, Doors, watch_interfaces
+from tandem.runtime.doors import BATCH_MAX, Doors
+from tandem.runtime.health import LOOK_S, Health, certificate_problems, configuration_problems, needs_restart
+from tandem.runtime.interfaces import watch_interfaces
 from tandem.runtime.logs import Log
 from tandem.runtime.memory import give_back_large_pieces
 from tandem.runtime.notify import notify, watchdog_s
@@ -37,13 +40,13 @@ from tandem.runtime.partners import Partners
 from tandem.runtime.poison import Poison
 from tandem.runtime.recent import Recent
 from tandem.runtime.state import State
+from tandem.runtime.unserved import Unserved
 from tandem.runtime.watch import Watch
 from tandem.runtime.writer import Writer
 from tandem.stores.store import StoreBroken, StoreFull
 
 RETRY_S = 1.0
 """How soon a full disk, or an interface that could not be served, is tried again."""
-CERTIFICATE_WARN_DAYS = 30
 YIELD_S = 0.0005
 """How soon housekeeping in the writer's thread makes way for a datagram."""
 DRAIN_S = 5.0
@@ -68,6 +71,12 @@ class Runtime:
         self._loop = asyncio.get_running_loop()
         self._stopped: asyncio.Future[None] = self._loop.create_future()
         self._counters = Counters()
+        self._unserved = Unserved()
+        self._unserved.use(loaded.settings)
+        self._health = Health(self._find_problems, self._say)
+        self._refused: list[str] = []
+        """Why the changed file was refused, if it was."""
+        self._started_with = loaded.server
         self._recent = Recent(time.time_ns() // 1000)
         self._writer = Writer(state.store, self._from_writer)
         self._outbox = Outbox(
@@ -102,7 +111,6 @@ class Runtime:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stop_now)
         self._partners.use(self._loaded.lines)
-        self._watch_certificates()
         await self._control.start()
         beat_s = watchdog_s()
         if beat_s is not None:
@@ -111,6 +119,7 @@ class Runtime:
         for complaint in self._loaded.complaints:
             self._say("file-complaint", "warning", why=complaint)
         self._tell(self._state.notes())
+        self._look_after_health()
         self._say("serving", server=self._loaded.name, version=__version__, file=str(self._path), pid=os.getpid())
         try:
             await self._stopped
@@ -130,6 +139,7 @@ class Runtime:
             self._partners.obey(effects.lines)
         self._mind_the_room()
         self._counters.add(effects.notes)
+        self._unserved.add(effects.notes)
         self._tell(effects.notes)  # last: nobody waits for it
         self._alarm.set(effects.wake)
         batch, self._last_to_do = self._last_to_do, None
@@ -191,6 +201,7 @@ class Runtime:
                     "pid": os.getpid(),
                     "up-s": round(time.monotonic() - self._started),
                     "disk": "full" if self._outbox.is_full else "ok",
+                    "problems": [each.to_json() for each in self._health.look(is_thorough=True)],
                     "counters": self._counters.as_json(),
                     "times": {**self._counters.times(), "commit": self._writer.times.as_json()},
                 }
@@ -201,6 +212,20 @@ class Runtime:
                 relationship["tls"] = tls is not None
                 relationship["certificate-days-left"] = days_left(tls.certificate) if tls is not None else None
         return answer
+
+    def _find_problems(self, is_thorough: bool) -> Iterator[Problem]:
+        """Return all that is wrong now: this, in one order, is what everybody is shown."""
+        yield from self._doors.problems()
+        yield from self._node.problems(now(), is_thorough)
+        yield from self._unserved.problems(self._node.closed_links, self._node.hears_all_partners)
+        yield from self._partners.problems()
+        yield from configuration_problems(self._loaded, self._path, self._refused, self._started_with)
+        yield from certificate_problems(self._loaded)
+        yield from self._poison.problems()
+
+    def _look_after_health(self) -> None:
+        self._guard(self._health.look)
+        self._loop.call_later(LOOK_S, self._look_after_health)
 
     def _say(self, event: str, level: str = "info", **values: Any) -> None:
         self._tell((Note(event, level, values),))
@@ -263,7 +288,7 @@ class Runtime:
         if self._second_look is not None:
             self._second_look.cancel()
         self._second_look = None
-        if len(served) < len(names):
+        if len(served) < len(names) or not self._doors.is_complete:
             self._second_look = self._loop.call_later(RETRY_S, self._guard, self._look_at_interfaces)
 
     # -- signals and the end
@@ -273,36 +298,24 @@ class Runtime:
         try:
             loaded = load(self._path, self._loaded.name)
         except ConfigError as error:
-            for problem in error.problems:
-                self._say("reload-refused", "error", why=problem)
+            self._refused = error.problems
+        else:
+            self._refused = what_moved(self._loaded.settings, loaded.settings)
+        for sentence in self._refused:
+            self._say("reload-refused", "error", why=sentence)
+        if self._refused:
             return
-        moved = what_moved(self._loaded.settings, loaded.settings)
-        for problem in moved:
-            self._say("reload-refused", "error", why=problem)
-        if moved:
-            return
-        if loaded.server.listen != self._loaded.server.listen or loaded.server.duid != self._loaded.server.duid:
-            self._say("reload-partly", "warning", why="listen, duid and state-dir change only with a restart")
         notify("RELOADING=1")
         self._loaded = loaded
+        self._unserved.use(loaded.settings)
         self._partners.use(loaded.lines)
+        self._doors.listen(loaded.endpoints)
         self._handle((Reload(loaded.settings),))
         self._look_at_interfaces()
+        for each in needs_restart(self._started_with, loaded.server):
+            self._say("reload-partly", "warning", why=each)
         notify("READY=1")
         self._say("reloaded", file=str(self._path))
-
-    def _watch_certificates(self) -> None:
-        """Warn of keys that others can read, and in time of certificates that expire; once a day."""
-        for key in {line.tls.key for line in self._loaded.lines if line.tls is not None}:
-            if is_exposed(key):
-                advice = "Make a new one if others than the server's user read it, and `chmod 600` it."
-                self._say("key-exposed", "warning", file=key, advice=advice)
-        for certificate in {line.tls.certificate for line in self._loaded.lines if line.tls is not None}:
-            left = days_left(certificate)
-            if left is not None and left < CERTIFICATE_WARN_DAYS:
-                advice = "Make a new one with `tandem pki new`; no restart is needed."
-                self._say("certificate-expires", "warning", file=certificate, days_left=left, advice=advice)
-        self._loop.call_later(86400, self._watch_certificates)
 
     def _beat(self, every_s: float) -> None:
         notify("WATCHDOG=1")

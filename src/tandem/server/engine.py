@@ -158,8 +158,7 @@ class Engine:
         committed = len(effects.commit)
         answered = None if is_dropped else self._exchanges[message.type](client, effects)
         if answered is None:
-            reason = "class" if is_dropped else "unknown-link" if client.place is None else "nothing-to-say"
-            effects.note("dropped", "debug", reason=reason, peer=datagram.peer, type=message.type)
+            self._note_unanswered(client, datagram, is_dropped, effects)
             return
         type_, parts = answered
         try:
@@ -174,6 +173,15 @@ class Engine:
         send = Send(answer, datagram.peer, port, datagram.interface, datagram.door, datagram.local, type_, came)
         promises = type_ is not MessageType.ADVERTISE or len(effects.commit) > committed
         (effects.then if promises else effects.at_once).append(send)
+
+    def _note_unanswered(self, client: Client, datagram: Datagram, is_dropped: bool, effects: Effects) -> None:
+        """Note that a valid message gets no answer; of one from an unknown link also where it came from."""
+        reason = "class" if is_dropped else "unknown-link" if client.place is None else "nothing-to-say"
+        values: dict[str, Any] = {"reason": reason, "peer": datagram.peer, "type": client.message.type}
+        if reason == "unknown-link":
+            interface = self.name_of(datagram.interface)
+            values.update(duid=client.message.client_id, relays=client.relays, interface=interface)
+        effects.notes.append(Note("dropped", "debug", values))
 
     # -- exchanges: each gives the type of the answer and its options, or None for no answer
 

@@ -208,7 +208,7 @@ def describe(lease: Lease, lapse_utc: int) -> dict[str, Any]:
         "duid": show_octets(lease.duid),
         "iaid": lease.iaid,
         "start-time-of-state": lease.start_time_of_state,
-        "client-last-transaction-time": lease.client_last_transaction_time,
+        "client-last-transaction-time": max(lease.client_last_transaction_time, lease.partner_raw_clt_time) or None,
         "state-expiration-time": None if lease.state_expiration_time == FOREVER else lease.state_expiration_time,
         "preferred-lifetime": lease.preferred_s,
         "valid-lifetime": lease.valid_s,
@@ -238,7 +238,8 @@ def _filters(arguments: Arguments) -> Callable[[int, bytes], bool]:
 
     All of the filters `status`, `duid`, `client` (a part of a DUID) and `within` must hold.
     """
-    tests: list[Callable[[int, bytes], bool]] = []
+    # Free space that changed hands between partners is on record too, but is no lease, and was nobody's.
+    tests: list[Callable[[int, bytes], bool]] = [lambda _, record: bool(duid_of(record))]
     status = arguments.get("status")
     if status is not None:
         try:

@@ -7,6 +7,7 @@ from typing import Any
 
 from tandem import __version__
 from tandem.admin.web.operations import OPERATIONS, STATUSES, Operation, Parameter
+from tandem.effects.problem import KINDS, Severity
 
 Schema = dict[str, Any]
 ERRORS = {
@@ -66,6 +67,19 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "LeasePage": _object({"leases": _list_of("Lease"), "next": _or_null("integer")}),
     "Pools": {"type": "array", "items": _object({"link": TEXT, **POOL})},
+    "Problem": _object(
+        {
+            "id": {**TEXT, "enum": list(KINDS)},
+            "severity": {**TEXT, "enum": [each.value for each in Severity]},
+            "about": {**TEXT, "description": "The interface, address, pool, link or relationship that it concerns."},
+            "what": TEXT,
+            "since": NUMBER,
+            "until": {**_or_null("integer"), "description": "When it ends at the latest, if that is known."},
+            "ends-when": TEXT,
+            "command": _or_null("string"),
+            "examples": {"type": "array", "items": TEXT},
+        }
+    ),
     "Relationship": _object(
         {
             "name": TEXT,
@@ -97,6 +111,7 @@ SCHEMAS: dict[str, Schema] = {
             "pid": NUMBER,
             "up-s": NUMBER,
             "disk": {**TEXT, "enum": ["ok", "full"]},
+            "problems": _list_of("Problem"),
             "leases-known": NUMBER,
             "links": {
                 "type": "array",

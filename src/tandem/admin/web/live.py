@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from tandem.admin.amiss import amiss
 from tandem.admin.client import CommandFailed
 from tandem.admin.web.history import EVERY_S, History, sample
 from tandem.admin.web.link import Link
@@ -94,8 +93,8 @@ class Live:
         listener.put_nowait(END)
 
     def _told(self) -> dict[str, Any]:
-        sentences = amiss(self.status) if self.status is not None else []
-        return {"trouble": self.trouble, "status": self.status, "amiss": sentences}
+        problems = self.status["problems"] if self.status is not None else []
+        return {"trouble": self.trouble, "status": self.status, "problems": problems}
 
     @property
     def has_room(self) -> bool:

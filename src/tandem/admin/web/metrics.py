@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from tandem.effects.problem import Severity
 from tandem.failover.states import State
 
 Found = Mapping[str, Any]
@@ -72,6 +73,17 @@ BUILD = Source(
 ANSWERED = Source(("type",), lambda found: _counts(found, "answered"))
 DROPPED = Source(("reason",), lambda found: _counts(found, "dropped"))
 EVENTS = Source(("event",), lambda found: _counts(found, "events"))
+PROBLEM = Source(
+    ("id", "severity", "about"),
+    lambda found: (((each["id"], each["severity"], each["about"]), each) for each in found["problems"]),
+)
+PROBLEMS = Source(
+    ("severity",),
+    lambda found: (
+        ((severity.value,), {"count": sum(each["severity"] == severity.value for each in found["problems"])})
+        for severity in Severity
+    ),
+)
 POOL = Source(
     ("link", "pool", "first"),
     lambda found: (
@@ -110,6 +122,14 @@ FIGURES = (
     Figure("tandem_leases_known", "Leases on record, held or ended.", SERVER, lambda each: each["leases-known"]),
     Figure(
         "tandem_disk_accepts", "1 if the disk takes what has to be durable.", SERVER, lambda each: each["disk"] == "ok"
+    ),
+    Figure("tandem_problems", "Problems that `tandem status` names.", PROBLEMS, _count),
+    Figure("tandem_problem", "1 for each problem that lasts.", PROBLEM, lambda _: 1),
+    Figure(
+        "tandem_problem_since_timestamp_seconds",
+        "Since when a problem has lasted.",
+        PROBLEM,
+        lambda each: each["since"],
     ),
     Figure("tandem_messages_answered_total", "Messages of clients that were answered.", ANSWERED, _count),
     Figure("tandem_messages_dropped_total", "Datagrams that were not answered.", DROPPED, _count),

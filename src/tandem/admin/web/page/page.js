@@ -1,7 +1,7 @@
 // The page: shows what /live tells, finds leases, and has commands done, each asked about first.
 "use strict";
 
-const known = {status: null, trouble: "", amiss: [], events: [], history: []};
+const known = {status: null, trouble: "", problems: [], events: [], history: []};
 const EVENTS_SHOWN = 200, HISTORY_S = 3600, STALE_MS = 3000;
 let lastHeard = Date.now();
 
@@ -44,7 +44,7 @@ function listen() {
     lastHeard = Date.now();
     known.status = told.status;
     known.trouble = told.trouble;
-    known.amiss = told.amiss;
+    known.problems = told.problems;
     if (told.history) { known.history = told.history; known.events = []; }
     known.events = [...told.events.reverse(), ...known.events].slice(0, EVENTS_SHOWN);
     if (told.now) {
@@ -80,11 +80,21 @@ function showTrouble() {
 }
 
 function showSummary() {
-  const sentences = known.trouble ? [] : known.amiss.length ? known.amiss : ["All is well."];
-  const text = sentences.join(" ");
+  const problems = known.trouble ? [] : known.problems;
+  const isWell = !known.trouble && !problems.length;
+  const text = isWell ? "All is well." : JSON.stringify(problems.map((each) => ({...each, examples: []})));
   if (at("summary").dataset.text === text) return;  // told again, a screen reader would read it again
   at("summary").dataset.text = text;
-  at("summary").replaceChildren(...sentences.map((sentence) => make("p", {class: known.amiss.length ? "warn" : "good"}, sentence)));
+  at("summary").replaceChildren(...(isWell ? [make("p", {class: "good"}, text)] : problems.map(problem)));
+}
+
+function problem(each) {
+  const until = each.until === null ? "" : `at the latest at ${day(each.until)}, `;
+  const text = `Since ${day(each.since)}. It ends ${until}when ${each["ends-when"]}.`;
+  return make("div", {class: `problem ${each.severity === "critical" ? "bad" : "warn"}`, "data-id": each.id},
+    make("p", {}, make("strong", {}, each.severity.toUpperCase()), ` ${each.what}`),
+    make("p", {class: "soft"}, text, each.command ? " Command: " : "", each.command ? make("code", {}, each.command) : ""),
+    ...each.examples.map((example) => make("p", {class: "soft"}, example)));
 }
 
 function showRelationships(all) {
@@ -101,7 +111,7 @@ function showRelationships(all) {
   }
 }
 
-const look = (state, isHeard) => !isHeard ? "bad" : state === "NORMAL" ? "good" : "warn";
+const look = (state, isHeard) => state === "NORMAL" && isHeard ? "good" : "warn";
 
 function relationship({name}) {
   const button = (text, command, kind) => make("button", {class: kind, onclick: () =>
@@ -126,8 +136,9 @@ function partners(found) {
     ]));
   const theirs = make("div", {class: "card"},
     make("h3", {}, `Partner ${partner.name}, ${found.role === "primary" ? "secondary" : "primary"}`),
-    make("p", {}, make("span", {class: `state ${look(partner.state, partner["in-touch"])}`}, partner.state || "unknown"),
-      partner["in-touch"] ? " and heard" : ` when last heard, ${day(partner.heard)}`),
+    make("p", {}, make("span", {class: `state ${partner["in-touch"] ? look(partner.state, true) : "bad"}`},
+      partner["in-touch"] ? partner.state : "not heard"),
+      partner["in-touch"] ? " and heard" : ` was in ${partner.state || "an unknown state"} when last heard, ${partner.heard ? day(partner.heard) : "never"}`),
     details([
       ["Since", partner.since ? day(partner.since) : "not known"],
       ["Clock", found["clock-skew"] === null ? "not known" : `${Math.abs(found["clock-skew"])} s ${found["clock-skew"] < 0 ? "behind" : "ahead"}`],
