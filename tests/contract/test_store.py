@@ -27,7 +27,20 @@ BACK_ENDS: dict[str, Callable[[Path], Store]] = {
     "sqlite-eager": lambda folder: SqliteStore(folder / "leases.db", EAGER),
     "sqlite-full": lambda folder: SqliteStore(folder / "leases.db", FULL_AT_ONCE),
 }
-NOT_BACK_ENDS = {"__init__", "store", "batch", "blocks", "claim", "database", "journal", "mark", "tail"}
+NOT_BACK_ENDS = {
+    "__init__",
+    "backup",
+    "batch",
+    "blocks",
+    "claim",
+    "copy",
+    "database",
+    "journal",
+    "mark",
+    "restore",
+    "store",
+    "tail",
+}
 
 changes = strategies.one_of(
     strategies.builds(

@@ -41,3 +41,15 @@ def test_what_is_remembered_is_bounded(tmp_path: Path) -> None:
     for number in range(REMEMBERED_MAX + 5):
         Poison(tmp_path / "poison").record(number.to_bytes(2, "big"))
     assert len((tmp_path / "poison").read_text().split()) <= REMEMBERED_MAX
+
+
+def test_a_damaged_file_keeps_no_server_from_starting(tmp_path: Path) -> None:
+    """What is intact in it is known all the same."""
+    asked = solicit(7, 0, relayed=False)
+    Poison(tmp_path / "poison").record(asked.data)
+    whole = (tmp_path / "poison").read_bytes()
+    (tmp_path / "poison").write_bytes(b"\xff\xfe\x00\x80\n" + whole + b"\x81")
+    poison = Poison(tmp_path / "poison")
+    assert poison.without([asked]) == []
+    poison.record(b"another")
+    assert Poison(tmp_path / "poison").without([asked]) == []

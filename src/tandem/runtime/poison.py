@@ -37,7 +37,8 @@ class Poison:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            self._known = set(path.read_text().split())
+            # What a damaged file holds instead of a fingerprint fits no datagram, and keeps no server from starting.
+            self._known = set(path.read_bytes().decode("ascii", "replace").split())
         except FileNotFoundError:
             self._known = set()
 
@@ -58,5 +59,7 @@ class Poison:
     def record(self, data: bytes) -> None:
         """Remember a datagram, and keep its octets beside for whoever looks into it."""
         kept = [*sorted(self._known)[-REMEMBERED_MAX + 1 :], fingerprint(data)]
-        self._path.write_text("\n".join(kept) + "\n")
+        draft = self._path.with_suffix(".new")
+        draft.write_text("\n".join(kept) + "\n")
+        draft.rename(self._path)
         self._path.with_suffix(".last").write_bytes(data)

@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import struct
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -27,6 +28,8 @@ from tandem.stores.store import StoreError
 
 MAGIC = b"tandem-backup-1\n"
 SIZE = struct.Struct("!I")
+SLICE_OCTETS = 256 << 10
+"""How much is written at a time, synced each time: one large sync would hold up those of a server on the same disk."""
 PIECE_OCTETS_MAX = 64 << 20
 Advance = Callable[[int, int], object]
 """Is told how much is done, and of how much."""
@@ -64,6 +67,7 @@ class BackupWriter:
         self._path = path
         self.draft = path.with_name(path.name + ".partial")
         self._sum = hashlib.sha256()
+        self._unsynced = 0
         file = os.open(self.draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         self._file: BinaryIO = os.fdopen(file, "wb", buffering=1 << 20)
 
@@ -97,6 +101,17 @@ class BackupWriter:
     def _put(self, octets: bytes) -> None:
         self._sum.update(octets)
         self._file.write(octets)
+        self._unsynced += len(octets)
+        if self._unsynced >= SLICE_OCTETS:
+            self._sync_slice()
+
+    def _sync_slice(self) -> None:
+        """Sync what was written, then leave the disk to others for as long as that took."""
+        began = time.monotonic()
+        self._file.flush()
+        os.fdatasync(self._file.fileno())
+        self._unsynced = 0
+        time.sleep(time.monotonic() - began)
 
 
 class BackupReader:
