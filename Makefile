@@ -10,7 +10,7 @@ SEEDS ?= 1000
 FIRST ?= 0
 JOBS ?= $(shell nproc 2>/dev/null || echo 1)
 
-.PHONY: demo test check sim breaks bench compare docs compiled test-compiled format clean
+.PHONY: demo test check sim breaks bench compare docs packages compiled test-compiled format clean
 
 demo: $(READY)            ## a server, clients through a relay, and a kill -9: what was promised is what was seen
 	@$(BIN)/tandem demo
@@ -68,13 +68,16 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
+packages:                 ## Debian and RPM packages and wheels, compiled if possible, in dist; does all its own set-up
+	@$(PYTHON) packaging/build.py all
+
 compiled: $(COMPILED)     ## the same with the pure core compiled, in .venv-compiled; needs a C compiler, takes two minutes
 
 $(COMPILED): $(READY) $(SOURCES)
 	@echo "Compiling the pure core; this takes about two minutes."
 	@$(PYTHON) -m venv --clear $(ENV)-compiled
 	@$(ENV)-compiled/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	@HATCH_BUILD_HOOKS_ENABLE=1 $(ENV)-compiled/bin/python -m pip install --quiet --disable-pip-version-check \
+	@TANDEM_BUILD=compiled $(ENV)-compiled/bin/python -m pip install --quiet --disable-pip-version-check \
 		--no-deps --no-build-isolation .
 	@$(ENV)-compiled/bin/tandem --version
 	@touch $@
@@ -84,5 +87,5 @@ test-compiled: $(COMPILED)    ## what tests the pure core, on the compiled build
 		tests/pair tests/rfc tests/scripts tests/sim/test_worlds.py tests/unit tests/wire
 
 clean:                    ## remove all that was set up
-	@rm -rf .venv .venv-compiled .venv-docs .venv-bench .venv-bench-compiled dist
+	@rm -rf .venv .venv-compiled .venv-docs .venv-packages .venv-bench .venv-bench-compiled dist
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis

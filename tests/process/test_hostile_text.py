@@ -40,8 +40,8 @@ ASKING = {
     ("failover", "handover"): ["--yes"],
     ("failover", "resume"): [],
 }
-NOT_ASKING = {"serve", "web", "check", "schema", "demo", "sim", "import", "pki", "token"}
-"""Commands that talk to no server."""
+NOT_ASKING = {"serve", "web", "check", "schema", "backup", "restore", "demo", "sim", "import", "pki", "token"}
+"""Commands that print nothing of what a server answers, but for refusals."""
 
 
 def made_hostile(value: Any) -> Any:

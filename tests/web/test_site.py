@@ -14,6 +14,7 @@ from tandem.admin.client import CommandFailed
 from tandem.admin.token import DEFAULT_FILE
 from tandem.admin.web.access import Role, Tokens
 from tandem.admin.web.app import CERTIFICATE, Site, Wanted
+from tandem.admin.web.audit import Audit
 from tandem.admin.web.link import Link, Unreachable
 from tandem.admin.web.live import UNREAD_MAX, Live
 from tandem.config.model import Web
@@ -23,7 +24,7 @@ Answering = Callable[[bytes], bytes]
 
 def outside(folder: Path, operators: tuple[str, ...] = ()) -> Site:
     """Give a site that is not on loopback; there is no server behind it."""
-    return Site(Wanted(folder / "control.sock", folder / "tokens", False, ("localhost",), operators))
+    return Site(Wanted(folder / "control.sock", folder / "tokens", False, ("localhost",), operators), Audit())
 
 
 def certificate(*names: str) -> dict[str, Any]:
@@ -162,7 +163,7 @@ def test_who_does_not_read_is_sent_away_to_begin_anew(tmp_path: Path) -> None:
     async def watch(path: Path) -> None:
         link = Link(path)
         live = Live(link)
-        lazy, eager = live.listen(), live.listen()
+        lazy, eager = live.listen("::1"), live.listen("::1")
         await anext(lazy)
         await anext(eager)
         seen = []
@@ -172,7 +173,7 @@ def test_who_does_not_read_is_sent_away_to_begin_anew(tmp_path: Path) -> None:
         assert [each["number"] for each in seen] == list(range(1, UNREAD_MAX + 2))
         unread = [json.loads(told)["events"][0]["number"] async for told in lazy]  # it ends
         assert unread == list(range(2, UNREAD_MAX + 1))
-        again = live.listen()
+        again = live.listen("::1")
         assert len(json.loads(await anext(again))["events"]) == UNREAD_MAX + 1
         for each in (eager, again):
             await each.aclose()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import time
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -21,9 +20,10 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from tandem.admin.client import CommandFailed
-from tandem.admin.console import echo_json
 from tandem.admin.web.access import Caller, Role, Tokens, caller_by_certificate
+from tandem.admin.web.audit import Audit
 from tandem.admin.web.description import describe
+from tandem.admin.web.limits import place_of
 from tandem.admin.web.link import Link, Unreachable
 from tandem.admin.web.live import Live
 from tandem.admin.web.metrics import StatusCollector
@@ -64,7 +64,7 @@ class Wanted(NamedTuple):
 
 
 class Refused(Exception):
-    """Who asks may not; or not now."""
+    """Who asks may not."""
 
     def __init__(self, code: int, sentence: str, headers: Mapping[str, str] = HEADERS) -> None:
         super().__init__(sentence)
@@ -75,8 +75,9 @@ class Refused(Exception):
 class Site:
     """Answers requests."""
 
-    def __init__(self, wanted: Wanted) -> None:
+    def __init__(self, wanted: Wanted, audit: Audit) -> None:
         self._wanted = wanted
+        self._audit = audit
         self._tokens = Tokens(wanted.tokens)
         self._link = Link(wanted.socket)
         self._live = Live(Link(wanted.socket))  # its own way: a long list holds up no page
@@ -97,7 +98,7 @@ class Site:
             lifespan=self._run,
             middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(self._wanted.hosts), www_redirect=False)],
             exception_handlers={
-                Refused: _refuse,
+                Refused: self._refuse,
                 BadRequest: _answer_with(400),
                 NotFound: _answer_with(404),
                 Unreachable: _answer_with(503),
@@ -136,16 +137,11 @@ class Site:
 
     async def _stream(self, request: Request) -> Response:
         self._let_in(request, is_open=self._wanted.is_open)
-        return _events_of(self._listen())
+        return _events_of(self._live.listen(_place(request)))
 
     async def _description(self, request: Request) -> Response:
         self._let_in(request, is_open=self._wanted.is_open)
         return JSONResponse(describe(), headers=HEADERS)
-
-    def _listen(self) -> AsyncIterator[str]:
-        if not self._live.has_room:
-            raise Refused(503, "Too many look at once; close a page or a stream somewhere.")
-        return self._live.listen()
 
     # -- the API
 
@@ -158,16 +154,16 @@ class Site:
             try:
                 result = await operation.run(self._link, given)
             except CommandFailed as error:
-                self._audit(request, operation, given, str(error))
+                self._log_act(request, operation, given, str(error))
                 raise
-            self._audit(request, operation, given, "done")
+            self._log_act(request, operation, given, "done")
             return JSONResponse(result, headers=HEADERS)
 
         return endpoint
 
     async def _event_stream(self, request: Request) -> Response:
         self._let_in(request)
-        messages = self._listen()
+        messages = self._live.listen(_place(request))
 
         async def events() -> AsyncIterator[str]:
             async for told in messages:
@@ -199,22 +195,24 @@ class Site:
         if not caller.role.includes(role):
             raise Refused(403, f"{caller.name!r} has the role {caller.role}; this needs {role}.")
 
-    def _audit(self, request: Request, operation: Operation, given: Mapping[str, Any], outcome: str) -> None:
+    def _log_act(self, request: Request, operation: Operation, given: Mapping[str, Any], outcome: str) -> None:
         """Log every act: who did what, from where, and what came of it."""
-        if operation.role is Role.READ_ONLY:
-            return
-        caller = self._caller(request)
-        line = {
-            "time": round(time.time(), 6),
-            "level": "warning",
-            "event": "act",
-            "who": caller.name if caller is not None else None,
-            "from": request.client.host if request.client is not None else None,
-            "act": operation.id,
-            "given": dict(given),
-            "outcome": outcome,
-        }
-        echo_json(line, err=True)
+        if operation.role is not Role.READ_ONLY:
+            caller = self._caller(request)
+            place = request.client.host if request.client is not None else None
+            self._audit.act(caller.name if caller is not None else None, place, operation.id, given, outcome)
+
+    async def _refuse(self, request: Request, refused: Any) -> Response:
+        """Answer who may not have what was asked for, and log it: at info if nothing was shown, as browsers begin."""
+        has_shown = request.headers.get("authorization", "").partition(" ")[2] or refused.code != 401
+        asked = f"{request.method} {request.url.path}"
+        level = "warning" if has_shown else "info"
+        self._audit.refused(_place(request), str(refused), level, code=refused.code, asked=asked)
+        return JSONResponse({"error": str(refused)}, refused.code, headers=refused.headers)
+
+
+def _place(request: Request) -> str:
+    return place_of(request.client.host) if request.client is not None else ""
 
 
 def _refuse_other_pages(request: Request) -> None:
@@ -279,10 +277,6 @@ def _answer_with(code: int) -> Any:
         return JSONResponse({"error": str(error)}, code, headers=HEADERS)
 
     return answer
-
-
-async def _refuse(_: Request, refused: Any) -> Response:
-    return JSONResponse({"error": str(refused)}, refused.code, headers=refused.headers)
 
 
 async def _no_such_path(request: Request, error: Any) -> Response:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -16,7 +16,9 @@ from tandem.admin.web.link import Link
 LOOKED_AT_S = 1.0
 """How often the server is asked while a page is open."""
 EVENTS_KEPT = 200
-LISTENERS_MAX = 50
+LISTENERS_MAX = 128
+PER_PLACE_MAX = 16
+"""More than these, altogether or from one place: the oldest makes room. A browser's page then connects anew."""
 UNREAD_MAX = 4
 END = ""
 
@@ -34,7 +36,8 @@ class Live:
         self._events: deque[dict[str, Any]] = deque(maxlen=EVENTS_KEPT)
         self._last_event: int | None = None
         self._history = History()
-        self._listeners: set[asyncio.Queue[str]] = set()
+        self._listeners: dict[asyncio.Queue[str], str] = {}
+        """Each with where it is, the oldest first."""
         self._asking = asyncio.Lock()
         self._wanted = asyncio.Event()
 
@@ -87,7 +90,7 @@ class Live:
             self._send_away(listener)
 
     def _send_away(self, listener: asyncio.Queue[str]) -> None:
-        self._listeners.discard(listener)
+        self._listeners.pop(listener, None)
         if listener.full():
             listener.get_nowait()
         listener.put_nowait(END)
@@ -96,15 +99,20 @@ class Live:
         problems = self.status["problems"] if self.status is not None else []
         return {"trouble": self.trouble, "status": self.status, "problems": problems}
 
-    @property
-    def has_room(self) -> bool:
-        """Whether one more may listen."""
-        return len(self._listeners) < LISTENERS_MAX
+    def _make_room(self, place: str) -> None:
+        """Send away the oldest listener of a place that has too many; if all together do, that of the largest place."""
+        places = Counter(self._listeners.values())
+        if places[place] < PER_PLACE_MAX:
+            if len(self._listeners) < LISTENERS_MAX:
+                return
+            place = places.most_common(1)[0][0]
+        self._send_away(next(each for each, where in self._listeners.items() if where == place))
 
-    async def listen(self) -> AsyncGenerator[str, None]:
+    async def listen(self, place: str) -> AsyncGenerator[str, None]:
         """Give JSON objects: first all that is known, then each second what is new. It ends for who does not read."""
+        self._make_room(place)
         mine: asyncio.Queue[str] = asyncio.Queue(maxsize=UNREAD_MAX)
-        self._listeners.add(mine)
+        self._listeners[mine] = place
         self._wanted.set()
         try:
             yield json.dumps(
@@ -117,4 +125,4 @@ class Live:
             while (told := await mine.get()) != END:
                 yield told
         finally:
-            self._listeners.discard(mine)
+            self._listeners.pop(mine, None)
