@@ -140,7 +140,7 @@ def test_times_are_inherited_and_percentages_worked_out(tmp_path: Path) -> None:
     assert [each.get("lifetimes") for each in made["subnet"]] == [
         None,
         {"preferred-lifetime": 500, "rebind-timer": 300},
-        {"preferred-lifetime": 800, "valid-lifetime": 800},
+        {"preferred-lifetime": 800, "valid-lifetime": 800, "rebind-timer": 640},
     ]
 
 

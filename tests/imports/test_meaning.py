@@ -268,8 +268,8 @@ def test_lifetimes_of_a_class(tmp_path: Path) -> None:
     times = {"valid-lifetime": 600}
     classes = [{"name": "short", "test": "option[15].exists", **times}]
     made, report = from_kea(tmp_path, {"client-classes": classes, "renew-timer": 1000, "subnet6": [SUBNET]})
-    assert made["class"]["short"]["lifetimes"] == {"valid-lifetime": 600, "preferred-lifetime": 375}
-    assert "The timers of its members are half" in shown(report)
+    assert made["class"]["short"]["lifetimes"] == {"valid-lifetime": 600, "preferred-lifetime": 600}
+    assert "half and eight tenths of it as T1 and T2" in shown(report)
     assert is_served(made)
 
 
@@ -306,6 +306,13 @@ def test_prefixes_that_hold_a_link_are_left_out(tmp_path: Path) -> None:
         "2001:db8:0:300::/56",
     ]
     assert "Prefixes that lie on a link, or hold one, are delegated to nobody." in shown(report)
+
+
+def test_a_reserved_prefix_that_holds_a_link_is_lost(tmp_path: Path) -> None:
+    host = f"host x {{ host-identifier option dhcp6.client-id {FIVE}; fixed-prefix6 2001:db8:1::/64; }}"
+    made, report = from_dhcpd(tmp_path, "subnet6 2001:db8:1::/64 { range6 2001:db8:1::10 2001:db8:1::1f; }\n" + host)
+    assert "prefix" not in made["subnet"][0]["reservation"][0]
+    assert "A link lies in it, or it lies on one." in shown(report)
 
 
 def test_two_hosts_of_dhcpd_with_one_address(tmp_path: Path) -> None:

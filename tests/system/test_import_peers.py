@@ -1,7 +1,7 @@
 """What an imported file serves is what the other server serves: the same packets to both, answer beside answer.
 
-The files are those that come with Kea as its examples, and one of dhcpd's. Which address of a pool a client is given is
-each server's own choice; all else is to be the same, or a reason is given here.
+The files are the examples that come with Kea, those of dhcpd's, and files of our own in `tests/imports/corpus` that use
+every feature. What differs must be in the import's report, or in the short list of what RFC 9915 demands.
 """
 
 from __future__ import annotations
@@ -10,10 +10,8 @@ import contextlib
 import gzip
 import json
 import re
-import select
-import socket
-from collections.abc import Iterator, Mapping
-from ipaddress import IPv6Address
+from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,124 +20,76 @@ import pytest
 from imports.test_dhcpd import unaccounted as unaccounted_statements
 from imports.test_kea import unaccounted
 from system.needs import need_namespaces, need_program
-from system.net import Lab, Process, until
+from system.net import Lab
+from system.replay import LINKS, Client, Hop, Site, conversations, unknown
 from system.servers import Tandem
 from tandem.config.load import load_text
 from tandem.effects.settings import Settings
 from tandem.imports.dhcpd import import_dhcpd
 from tandem.imports.kea import import_kea
 from tandem.imports.kea_text import read_kea
-from tandem.imports.report import ImportFailed, Report
+from tandem.imports.report import ImportFailed, Report, Verdict
+from tandem.imports.standard_options import DHCP6, STANDARD
 from tandem.imports.tandem_file import write_file
-from tandem.lease.lease import key_of
-from tandem.wire.message import Message, MessageType, Relayed, read_message
-from tandem.wire.option import Option, Unknown, write_options
-from tandem.wire.options import (
-    ClientId,
-    IaAddress,
-    IaNa,
-    IaPd,
-    IaPrefix,
-    InterfaceId,
-    OptionRequest,
-    ServerId,
-    Status,
-    UserClass,
-    VendorClass,
-    VendorOptions,
-)
+from tandem.wire.option import Option
+from tandem.wire.options import ClientLinkLayer, InterfaceId
 
 pytestmark = pytest.mark.system
 
 EXAMPLES = Path("/usr/share/doc/kea/examples/kea6")
+DEBIANS_EXAMPLE = Path("/etc/dhcp/dhcpd6.conf")
 MANUAL = Path("/usr/share/man/man5/dhcpd.conf.5.gz")
-OWN = Path(__file__).parent.parent / "imports"
-WITHIN_S = 20.0
-ANSWER_WITHIN_S = 1.0
-SERVERS_AND_RELAYS = "ff02::1:2"
-ASKED = (
-    *range(21, 25),
-    *range(27, 36),
-    40,
-    41,
-    42,
-    51,
-    52,
-    *range(57, 61),
-    64,
-    65,
-    82,
-    83,
-    94,
-    95,
-    96,
-    103,
-    143,
-    250,
-    300,
+CORPUS = Path(__file__).parent.parent / "imports" / "corpus"
+MESSAGES_MIN = 40
+"""Packets that each file is tried with."""
+SERVER_DUID = {"type": "LL", "htype": 1, "identifier": "020000000001", "persist": False}
+NOT_HERE = (
+    "hooks-libraries",
+    "control-socket",
+    "hosts-databases",
+    "config-control",
+    "loggers",
+    "dhcp-ddns",
+    "data-directory",
 )
-LINKS = ("eth0", "eth1")
-PLAIN = ClientId(bytes.fromhex("0003000102000000aa01"))
-IAS = ("IaNa", "IaPd")
-ON_ITS_OWN = {ClientId.code, ServerId.code, IaNa.code, IaPd.code}
-
-ELSEWHERE = ("config-backend", "mysql-reservations", "pgsql-reservations", "backends")
-"""Examples whose leases or reservations lie in a database."""
-
-
-class Question(NamedTuple):
-    """A client, and the way it takes: directly on a link, or through a relay with a link-address."""
-
-    name: str
-    options: tuple[Option, ...]
-    link: str
-    relay: str = ""
+"""What this machine has not: databases, hooks, other people's paths."""
+KINDS: Mapping[str, tuple[Option, ...]] = {
+    "plain": (),
+    "cable modem": (unknown(17, "0000118b 0001 0004 0020 0021".replace(" ", "")),),
+    "ipxe": (unknown(15, "0004" + b"iPXE".hex()),),
+    "efi": (unknown(61, "0007"),),
+    "phone": (unknown(16, "00000009" + "0007" + b"phone-7".hex()),),
+}
 
 
-class Site:
-    """A server with two links, and a host with a client and a relay on both."""
+class Demand(NamedTuple):
+    """A difference that RFC 9915, or another, demands."""
 
-    def __init__(self, lab: Lab, folder: Path) -> None:
-        self.folder = folder
-        self.server = lab.host("server")
-        self._clients = lab.host("clients")
-        for number, link in enumerate(LINKS):
-            lab.link(link)
-            lab.plug(self.server, link, link, f"2001:db8:ffff:{number}::1/64")
-            lab.plug(self._clients, link, link, f"2001:db8:ffff:{number}::2/64")
+    section: str
+    why: str
+    parts: str
+    """A pattern of the parts of an answer."""
+    steps: str = ".*"
+    is_left_out: bool = True
+    """Whether this server does not tell it."""
 
-    @contextlib.contextmanager
-    def running(self, argv: list[str], name: str) -> Iterator[Process]:
-        """Run a server until it is not needed any more."""
-        process = self.server.start(argv, self.folder / f"{name}.log")
-        try:
-            until(lambda: process.listens(547), WITHIN_S, f"listening, see {process.log}")
-            yield process
-        finally:
-            self.server.kill_all()
+    def covers(self, step: str, part: str, ours: Any) -> bool:
+        """True if this is why the part is told otherwise."""
+        is_it = re.fullmatch(self.parts, part) is not None and re.fullmatch(self.steps, step) is not None
+        return is_it and (ours is None or not self.is_left_out)
 
-    def ask(self, question: Question, message: Message) -> Message | None:
-        """Give the answer, None if there is none in time."""
-        port, sent = 546, message.write()
-        if question.relay:
-            port = 547
-            peer = IPv6Address("fe80::c").packed
-            link_address = IPv6Address(question.relay).packed
-            relayed = Relayed(MessageType.RELAY_FORW, 0, link_address, peer, (InterfaceId(b"x"),), message)
-            sent = relayed.write()
-        with self._clients.inside():
-            door = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
-            index = socket.if_nametoindex(question.link)
-        with door:
-            door.bind(("::", port))
-            door.sendto(sent, (SERVERS_AND_RELAYS, 547, 0, index))
-            while select.select([door], [], [], ANSWER_WITHIN_S)[0]:
-                answer = read_message(door.recv(65_535))
-                while isinstance(answer, Relayed):
-                    answer = answer.message
-                if answer.transaction_id == message.transaction_id:
-                    return answer
-        return None
+
+LEASES = "solicit|request|renew|rebind|bare solicit"
+DEMANDS = (
+    Demand("RFC 9915 18.3.9", "the preference goes with each Advertise", "option 7", is_left_out=False),
+    Demand("RFC 9915 21.23", "the refresh time is for clients without leases", "option 32", LEASES),
+    Demand("RFC 9915 18.3.7", "a Reply to a Release has a status", "status|IaNa|IaPd", "release", is_left_out=False),
+    Demand("RFC 9915 18.3.7", "and no options", "option .*", "release"),
+    Demand("RFC 9915 18.3.3, 21.7", "a Confirm asks for no options", "option .*", "confirm"),
+    Demand("RFC 9915 18.3.3", "addresses of all subnets on a link fit it", "status", "confirm", is_left_out=False),
+    Demand("RFC 4704 6", "the client's name goes to clients that ask for it", "option 39", "bare .*"),
+    Demand("RFC 6422 6, RFC 9915 18.3", "as does what relays supply", "option (65|143)", "bare .*"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -151,113 +101,190 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield Site(lab, tmp_path_factory.mktemp("import"))
 
 
-def told(answer: Message | None, settings: Settings) -> dict[str, Any] | None:
-    """Give what a client is told, with the pool in the place of an address that is of one; None without an answer."""
-    if answer is None:
-        return None
-    found: dict[str, Any] = {"type": answer.type.name}
-    for each in answer.options:
-        if isinstance(each, IaNa | IaPd):
-            found[type(each).__name__] = _of_ia(each, settings)
-        elif each.code not in ON_ITS_OWN and not isinstance(each, Status):
-            found.setdefault(f"option {each.code}", []).append(write_options((each,)).hex())
-    return found
+# -- who asks, and from where
 
 
-def _of_ia(ia: IaNa | IaPd, settings: Settings) -> dict[str, Any]:
-    leases = [each for each in ia.options if isinstance(each, IaAddress | IaPrefix)]
-    live = [each for each in leases if each.valid]
-    if not live:
-        return {"refused": True}
-    inside = [
-        {
-            "from": _place(each, settings),
-            # dhcpd tells the time that is left of what it gave a moment ago.
-            "preferred": round(each.preferred, -1),
-            "valid": round(each.valid, -1),
-            "options": write_options(tuple(one for one in each.options if not isinstance(one, Status))).hex(),
-        }
-        for each in live
+class Way(NamedTuple):
+    """From where a client's messages come."""
+
+    name: str
+    link: str
+    relays: tuple[Hop, ...] = ()
+
+
+def clients(ways: list[Way], declared: list[dict[str, Any]], reserved: list[Client]) -> list[list[Client]]:
+    """Give the clients of a file in rounds: those with reservations on one way after the other, all others at once."""
+    others: list[tuple[str, tuple[Option, ...], Mapping[str, Any]]] = [(*each, {}) for each in KINDS.items()]
+    others += [(each["name"], _options(each.get("options", {})), each) for each in declared]
+    first = [
+        _on(way, Client(name, _duid(f"{way.name} {name}", more), options), _options(more.get("relay", {})))
+        for way in ways
+        for name, options, more in others
     ]
-    return {"t1": ia.t1, "t2": ia.t2, "leases": inside}
+    rounds = [[*first, *(_on(ways[0], each, ()) for each in reserved)]]
+    rounds += [[_on(way, each, ()) for each in reserved] for way in ways[1:] if reserved]
+    return rounds
 
 
-def _place(lease: IaAddress | IaPrefix, settings: Settings) -> str:
-    """Say which pool a lease is of, or which lease it is if it is reserved."""
-    length = lease.length if isinstance(lease, IaPrefix) else 128
-    packed = lease.prefix if isinstance(lease, IaPrefix) else lease.address
-    key = key_of(int.from_bytes(packed, "big"), length)
-    for link in settings.links:
-        if key in link.reservations.leases():
-            return f"{IPv6Address(packed)}/{length}"
-    for link in settings.links:
-        for subnet in link.subnets:
-            for pool in subnet.pools:
-                if pool.range.first <= key >> 8 <= pool.range.last and pool.range.length == length:
-                    return pool.where
-    return f"{IPv6Address(packed)}/{length}"
+def _options(described: Mapping[str, str]) -> tuple[Option, ...]:
+    return tuple(unknown(int(code), octets) for code, octets in described.items())
 
 
-def conversation(site: Site, question: Question, settings: Settings) -> dict[str, Any]:
-    """Let a client solicit, request and renew, and only ask for information; give what it is told each time."""
-    number = sum(map(ord, question.name)) & 0xFFFF
-    asked = OptionRequest(ASKED)
-    ias = (IaNa(1), IaPd(2))
-    found: dict[str, Any] = {}
-    answer = site.ask(question, Message(MessageType.SOLICIT, number << 4, (*question.options, asked, *ias)))
-    found["solicit"] = told(answer, settings)
-    if answer is not None:
-        server = next(each for each in answer.options if isinstance(each, ServerId))
-        offered = tuple(each for each in answer.options if isinstance(each, IaNa | IaPd))
-        for step, (name, type_) in enumerate((("request", MessageType.REQUEST), ("renew", MessageType.RENEW)), 1):
-            options = (*question.options, server, asked, *offered)
-            answer = site.ask(question, Message(type_, (number << 4) + step, options))
-            found[name] = told(answer, settings)
-            offered = tuple(each for each in answer.options if isinstance(each, IaNa | IaPd)) if answer else offered
-    stateless = site.ask(
-        question, Message(MessageType.INFORMATION_REQUEST, (number << 4) + 9, (*question.options, asked))
-    )
-    found["information"] = told(stateless, settings)
-    return found
+def _duid(name: str, more: Mapping[str, Any]) -> bytes:
+    """Return a DUID of its own for each name, unless one is said; the octets behind a `*` are its own."""
+    number = sum(each * (at + 1) for at, each in enumerate(name.encode())) & 0xFFFF
+    head, star, tail = str(more.get("duid", "0003000102*")).partition("*")
+    return bytes.fromhex(head) + (number.to_bytes(2, "big") + bytes.fromhex(tail or "0000aa") if star else b"")
 
 
-def duids(settings: Settings) -> Iterator[bytes]:
-    """Give DUIDs of those who have reservations."""
-    for link in settings.links:
-        for reservation in link.reservations:
-            if reservation.duid is not None:
-                yield reservation.duid
-            elif reservation.link_layer is not None:
-                yield b"\0\3\0\1" + reservation.link_layer
+def _on(way: Way, client: Client, relay_options: tuple[Option, ...]) -> Client:
+    relays = way.relays
+    if relays:
+        *outer, inner = relays
+        hardware = (ClientLinkLayer(1, client.duid[4:]),) if client.duid[:2] == b"\0\3" else ()
+        options = {each.code: each for each in (*hardware, *inner.options, *relay_options)}
+        relays = (*outer, inner.__class__(inner.link_address, tuple(options.values())))
+    return Client(f"{client.name} / {way.name}", client.duid, client.options, way.link, relays, client.asked)
 
 
-def questions(settings: Settings) -> Iterator[Question]:
-    """Ask from everywhere as everybody who could be told something of their own."""
-    kinds: Mapping[str, tuple[Option, ...]] = {
-        "plain": (),
-        "cable modem": (VendorOptions(4491, ((1, b"\0\x20"),)),),
-        "ipxe": (UserClass((b"iPXE",)),),
-        "efi": (Unknown(61, b"\0\x07"),),
-        "phone": (VendorClass(9, (b"phone-7",)),),
-    }
-    clients = [(name, (PLAIN, *options)) for name, options in kinds.items()]
-    clients += [(f"reserved {number}", (ClientId(duid),)) for number, duid in enumerate(dict.fromkeys(duids(settings)))]
-    ways = [(link, "") for link in LINKS if any(s.interface == link for each in settings.links for s in each.subnets)]
-    ways += [("eth0", str(IPv6Address(subnet.first + 1))) for each in settings.links for subnet in each.subnets]
-    for link, relay in ways:
-        for name, options in clients:
-            # Each is another client on each way, or it would ask for what it was given elsewhere.
-            own = tuple(_elsewhere(each, f"{link}{relay}{name}") if each == PLAIN else each for each in options)
-            yield Question(f"{name} {relay or link}", own, link, relay)
+def kea_ways(dhcp6: Mapping[str, Any]) -> list[Way]:
+    """Give the ways to the subnets of a file of Kea's."""
+    found: dict[str, Way] = {}
+    scopes: list[tuple[Mapping[str, Any], Mapping[str, Any]]] = [({}, each) for each in dhcp6.get("subnet6", ())]
+    for network in dhcp6.get("shared-networks", ()):
+        scopes += [(network, each) for each in network.get("subnet6", ())]
+    for around, subnet in scopes:
+        whole = {**around, **subnet}
+        if whole.get("interface") in LINKS:
+            found.setdefault(whole["interface"], Way(whole["interface"], whole["interface"]))
+        addresses = [*whole.get("relay", {}).get("ip-addresses", ())] or [_inside(subnet["subnet"])]
+        names = [whole["interface-id"], "unheard-of"] if whole.get("interface-id") else ["x"]
+        for address in addresses:
+            for name in names:
+                found.setdefault(
+                    f"{address} {name}",
+                    Way(f"{address} {name}", LINKS[0], (Hop(address, (InterfaceId(name.encode()),)),)),
+                )
+    far = next((each for each in found.values() if each.relays), None)
+    if far is not None:
+        found["far"] = Way("far", LINKS[1], (Hop("2001:db8:fffe::1", (InterfaceId(b"up"),)), *far.relays))
+    return list(found.values()) or [Way(link, link) for link in LINKS]
 
 
-def _elsewhere(client: ClientId, way: str) -> ClientId:
-    return ClientId(client.duid[:-3] + (sum(map(ord, way)) & 0xFFFFFF).to_bytes(3, "big"))
+def _inside(prefix: str) -> str:
+    return str(IPv6Network(prefix, strict=False)[1])
 
 
-def answers(site: Site, argv: list[str], name: str, settings: Settings) -> dict[str, Any]:
-    with site.running(argv, name):
-        return {each.name: conversation(site, each, settings) for each in questions(settings)}
+def kea_reserved(dhcp6: Any) -> Iterator[Client]:
+    """Give the clients that a file of Kea's reserves something for."""
+    for each in _sections(dhcp6, "reservations"):
+        if "duid" in each:
+            yield Client(f"reserved {each['duid']}", bytes.fromhex(each["duid"].replace(":", "")))
+        elif "hw-address" in each:
+            hardware = bytes.fromhex(each["hw-address"].replace(":", ""))
+            yield Client(f"reserved {each['hw-address']}", b"\0\3\0\1" + hardware)
+
+
+def _sections(value: Any, name: str) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key == name and isinstance(inner, list):
+                yield from inner
+            yield from _sections(inner, name)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _sections(each, name)
+
+
+# -- what differs, and what is said of it
+
+
+class Difference(NamedTuple):
+    """What a client is told otherwise at a step."""
+
+    client: str
+    step: str
+    part: str
+    theirs: Any
+    ours: Any
+
+    def __str__(self) -> str:
+        return f"{self.client}, {self.step}, {self.part}:\n    theirs {self.theirs}\n    ours   {self.ours}"
+
+
+def differences(
+    theirs: Mapping[str, Any], ours: Mapping[str, Any], demands: Sequence[Demand] = DEMANDS
+) -> Iterator[Difference]:
+    """Give all that is told otherwise, but what the RFCs demand."""
+    for client, steps in theirs.items():
+        for step in {**steps, **ours[client]}:
+            their_answer, our_answer = steps.get(step), ours[client].get(step)
+            if their_answer is None or our_answer is None:
+                # A client that no subnet is for is told so by Kea, and nothing by dhcpd and here.
+                if _gives_something(their_answer) or _gives_something(our_answer):
+                    yield Difference(client, step, "answer", their_answer, our_answer)
+                continue
+            for part in sorted({*their_answer, *our_answer}):
+                pair = their_answer.get(part), our_answer.get(part)
+                if pair[0] != pair[1] and not any(each.covers(step, part, pair[1]) for each in demands):
+                    yield Difference(client, step, part, *pair)
+
+
+def _gives_something(answer: Mapping[str, Any] | None) -> bool:
+    if answer is None:
+        return False
+    return any("leases" in (answer.get(name) or {}) for name in ("IaNa", "IaPd"))
+
+
+def said_of(report: Report) -> list[str]:
+    """Give the paths of all settings of which the report says that they are lost or changed."""
+    return [path for path in report.paths() if report.verdict(path) in (Verdict.NOT_CARRIED, Verdict.CHANGED)]
+
+
+PLACES = ("pool", "reservation", "subnet", "interface")
+"""What decides which leases a client is given."""
+
+
+def is_reported(difference: Difference, dhcp6: Mapping[str, Any], report: Report) -> bool:
+    """True if the report names a setting of Kea's that has to do with the difference."""
+    paths = said_of(report)
+    if _is_of_times(difference):
+        return any("lifetime" in path or "timer" in path or "tee-times" in path for path in paths)
+    if any(path.endswith((".test", ".client-class", ".only-if-required")) for path in paths):
+        return True
+    code = difference.part.removeprefix("option ")
+    for path in paths:
+        if ".ddns-" in path and code == "39":
+            return True
+        if ".option-data[" in path or ".option-def[" in path:
+            if str(_code(_at({"Dhcp6": dhcp6}, path.rpartition(".")[0]))) == code:
+                return True
+        elif not difference.part.startswith("option") and any(word in path for word in PLACES):
+            return True
+    return False
+
+
+def _is_of_times(difference: Difference) -> bool:
+    """True if the same leases are told, for other times."""
+    pair = (difference.theirs, difference.ours)
+    leases = [each.get("leases", ()) if isinstance(each, dict) else () for each in pair]
+    return bool(leases[0]) and [one["from"] for one in leases[0]] == [one["from"] for one in leases[1]]
+
+
+def _at(value: Any, path: str) -> Any:
+    for name, number in re.findall(r"([^.\[\]]+)|\[(\d+)\]", path):
+        value = value[int(number) - 1] if number else value[name]
+    return value
+
+
+def _code(section: Mapping[str, Any]) -> int | None:
+    space = section.get("space", DHCP6)
+    if space.startswith("vendor-"):
+        return 17
+    if "code" in section:
+        return int(section["code"])
+    found = STANDARD.get(space, {}).get(section.get("name", ""))
+    return found.code if found is not None else None
 
 
 def serve(site: Site, text: str, name: str) -> tuple[list[str], Settings]:
@@ -271,88 +298,53 @@ def serve(site: Site, text: str, name: str) -> tuple[list[str], Settings]:
     return [Tandem.program, "serve", str(file), "--server", chosen], load_text(text, chosen).settings
 
 
-def differences(
-    theirs: dict[str, Any], ours: dict[str, Any], settings: Settings, explained: Mapping[str, str]
-) -> list[str]:
-    """Give all that a client is told otherwise, in a line each, but what is explained."""
-    found = []
-    for client, their_steps in theirs.items():
-        steps = [(step, their_answer, ours[client].get(step)) for step, their_answer in their_steps.items()]
-        # Who is given leases of another subnet on its link is also told what is said there.
-        is_elsewhere = any(_is_one_link((a.get(ia), b.get(ia)), settings) for _, a, b in steps if a and b for ia in IAS)
-        for step, their_answer, our_answer in steps:
-            if their_answer is None or our_answer is None:
-                # A client that no subnet is for is told so by Kea, and nothing by dhcpd and here.
-                if _gives_leases(their_answer) or _gives_leases(our_answer):
-                    found.append(f"{client}, {step}: theirs {their_answer}, ours {our_answer}")
-                continue
-            for part in sorted({*their_answer, *our_answer} - explained.keys()):
-                pair = their_answer.get(part), our_answer.get(part)
-                if pair[0] != pair[1] and not (is_elsewhere and (part not in IAS or _is_one_link(pair, settings))):
-                    found.append(f"{client}, {step}, {part}: theirs {pair[0]}, ours {pair[1]}")
+def answers(
+    site: Site,
+    argv: list[str],
+    name: str,
+    settings: Settings,
+    rounds: list[list[Client]],
+    theirs: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Give what all clients are told by a server."""
+    found: dict[str, Any] = {}
+    with site.running(argv, name):
+        for each in rounds:
+            found |= conversations(site, each, settings, theirs)
     return found
 
 
-def _gives_leases(answer: dict[str, Any] | None) -> bool:
-    return answer is not None and any("leases" in (answer.get(name) or {}) for name in IAS)
-
-
-def _is_one_link(pair: tuple[Any, Any], settings: Settings) -> bool:
-    """Say whether all differs in the subnet, of two on one interface: for Kea each is a link, here they are one."""
-    theirs, ours = pair
-    if theirs == ours or not isinstance(theirs, dict) or not isinstance(ours, dict):
-        return False
-    shared = {
-        subnet.where: link.name
-        for link in settings.links
-        for subnet in link.subnets
-        if len(link.subnets) > 1 and link.name in LINKS
-    }
-    ours_in = {shared.get(each["from"].partition(".")[0]) for each in ours.get("leases", ())}
-    if theirs == {"refused": True}:
-        return None not in ours_in and bool(ours_in)
-    theirs_in = {shared.get(each["from"].partition(".")[0]) for each in theirs.get("leases", ())}
-    return theirs_in == ours_in and None not in ours_in and bool(ours_in) and _times(theirs) == _times(ours)
-
-
-def _times(ia: dict[str, Any]) -> list[Any]:
-    return [
-        ia["t1"],
-        ia["t2"],
-        *(each["valid"] for each in ia["leases"]),
-        *(each["preferred"] for each in ia["leases"]),
-    ]
-
-
-EXPLAINED = {
-    "option 7": "the preference goes with each Advertise, asked for or not (RFC 9915 18.3.9), and nowhere else",
-    "option 32": "the information refresh time is for clients without leases (RFC 9915 21.23)",
-}
-
-
-EXPLAINED_OF_DHCPD = {
-    **EXPLAINED,
-    "option 14": "a Reply has Rapid Commit only after a Solicit that had it (RFC 9915 21.14)",
-    "option 22": "what dhcpd works out for each packet is not carried over",
-}
+# -- Kea
 
 
 def kea_settings(path: Path) -> dict[str, Any]:
-    """Give an example without what this machine has not: databases, hooks, other people's paths."""
+    """Give a file of Kea's without what this machine has not."""
     dhcp6: dict[str, Any] = read_kea(path)["Dhcp6"]
-    for name in (
-        "hooks-libraries",
-        "control-socket",
-        "hosts-databases",
-        "config-control",
-        "loggers",
-        "dhcp-ddns",
-        "data-directory",
-    ):
+    for name in NOT_HERE:
         dhcp6.pop(name, None)
     dhcp6["lease-database"] = {"type": "memfile", "persist": False}
-    dhcp6["server-id"] = {"type": "LL", "htype": 1, "identifier": "020000000001", "persist": False}
+    dhcp6["server-id"] = SERVER_DUID
+    dhcp6["interfaces-config"] = {"interfaces": list(LINKS)}
+    dhcp6["multi-threading"] = {"enable-multi-threading": False}
     return dhcp6
+
+
+def compared_with_kea(site: Site, path: Path) -> tuple[list[Difference], dict[str, Any], Report, dict[str, Any]]:
+    """Have a file served by Kea, and as it was imported; give what differs."""
+    name = path.stem
+    dhcp6 = kea_settings(path)
+    file = site.folder / f"{name}.json"
+    file.write_text(json.dumps({"Dhcp6": dhcp6}))
+    report = Report()
+    argv, settings = serve(site, write_file(import_kea(file, None, ["eth0"], report), name), name)
+    declared = dhcp6.get("user-context", {}).get("clients", [])
+    reserved = {each.duid: each for each in kea_reserved(dhcp6)}
+    rounds = clients(kea_ways(dhcp6), declared, list(reserved.values()))
+    places = [f"{each}={site.folder}" for each in ("KEA_PIDFILE_DIR", "KEA_LOCKFILE_DIR")]
+    theirs = answers(site, ["env", *places, "kea-dhcp6", "-c", str(file)], f"kea-{name}", settings, rounds)
+    ours = answers(site, argv, f"ours-{name}", settings, rounds, theirs)
+    assert sum(len(steps) for steps in theirs.values()) >= MESSAGES_MIN
+    return list(differences(theirs, ours)), dhcp6, report, theirs
 
 
 KEA_SERVES = (
@@ -361,6 +353,7 @@ KEA_SERVES = (
     "shared-network",
     "multiple-options",
     "reservations",
+    "global-reservations",
     "classify",
     "classify2",
     "advanced",
@@ -369,22 +362,26 @@ KEA_SERVES = (
     "duid",
     "stateless",
     "all-options",
+    "softwire46",
+    "comments",
+    "leases-expiration",
+    "ha-hot-standby",
+    "with-ddns",
+    "hooks",
+    "dhcpv4-over-dhcpv6",
 )
+KEA_CORPUS = sorted((CORPUS / "kea").glob("*.json"))
 
 
-@pytest.mark.parametrize("name", KEA_SERVES)
-def test_kea_and_the_import_of_its_file_answer_alike(site: Site, name: str) -> None:
-    path = site.folder / f"{name}.json"
-    dhcp6 = kea_settings(EXAMPLES / f"{name}.json")
-    dhcp6["interfaces-config"] = {"interfaces": list(LINKS)}
-    path.write_text(json.dumps({"Dhcp6": dhcp6}))
-    argv, settings = serve(site, write_file(import_kea(path, None, ["eth0"], Report()), name), name)
-    places = [f"{each}={site.folder}" for each in ("KEA_PIDFILE_DIR", "KEA_LOCKFILE_DIR")]
-    theirs = answers(site, ["env", *places, "kea-dhcp6", "-c", str(path)], f"kea-{name}", settings)
-    ours = answers(site, argv, f"ours-{name}", settings)
-    assert any(each["solicit"] for each in theirs.values()) or name == "stateless"
-    found = differences(theirs, ours, settings, EXPLAINED)
-    assert not found, "\n".join(found)
+@pytest.mark.parametrize(
+    "path", [*(EXAMPLES / f"{name}.json" for name in KEA_SERVES), *KEA_CORPUS], ids=lambda path: path.stem
+)
+def test_kea_and_the_import_of_its_file_answer_alike(site: Site, path: Path) -> None:
+    found, dhcp6, report, theirs = compared_with_kea(site, path)
+    assert any(each.get("solicit") for each in theirs.values()) or path.stem == "stateless"
+    unsaid = [each for each in found if not is_reported(each, dhcp6, report)]
+    kinds = {(each.step, each.part): each for each in reversed(unsaid)}
+    assert not unsaid, f"{len(unsaid)} differences, such as:\n" + "\n".join(map(str, kinds.values()))
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.json")), ids=lambda path: path.stem)
@@ -394,6 +391,9 @@ def test_every_example_of_kea_is_accounted_for(path: Path) -> None:
     assert unaccounted(path, report) == []
     server = text.partition("[server.")[2].partition("]")[0]
     assert load_text(text, server).complaints == ()
+
+
+# -- dhcpd
 
 
 def of_manual() -> list[str]:
@@ -420,20 +420,85 @@ def test_every_example_of_dhcpds_manual_is_accounted_for(tmp_path: Path) -> None
     assert read > len(examples) * 2 // 3
 
 
-def test_dhcpd_and_the_import_of_its_file_answer_alike(site: Site) -> None:
-    path = OWN / "dhcpd6.conf"
-    argv, settings = serve(site, write_file(import_dhcpd(path, None, list(LINKS), Report()), "dhcpd"), "dhcpd")
-    for number, link in enumerate(LINKS, 1):  # it serves links where it has an address in a subnet
-        site.server.ip("address", "add", f"2001:db8:{number}::fe/64", "dev", link, "nodad")
-    leases = site.folder / "dhcpd6.leases"
+def debians_example() -> str:
+    """Return the file that comes with the package, with what is commented out in it, but no temporary addresses."""
+    text = re.sub(r"(?m)^#(?=[a-z}\t ]*(?:host|subnet6|\}|\t))", "", DEBIANS_EXAMPLE.read_text())
+    return re.sub(r"(?m)^.*temporary;$|^.*packet\(0,1\).*$", "", text)
+
+
+def dhcpd_clients(text: str, settings: Settings) -> list[list[Client]]:
+    """Give the clients of a file of dhcpd's: those that its comments describe, and those with reservations."""
+    declared = [
+        {"name": name, "options": dict(each.split("=") for each in options.split())}
+        for name, options in re.findall(r"(?m)^# client (\S+)((?: \d+=\w+)+)$", text)
+    ]
+    subnets = [subnet for link in settings.links for subnet in link.subnets]
+    ways = [Way(link, link) for link in LINKS]
+    ways += [
+        Way(f"{address} x", LINKS[0], (Hop(address, (InterfaceId(b"x"),)),))
+        for address in (str(IPv6Address(subnet.first + 1)) for subnet in subnets)
+    ]
+    reserved = {
+        each.duid or b"\0\3\0\1" + (each.link_layer or b""): each
+        for link in settings.links
+        for each in link.reservations
+    }
+    return clients(ways, declared, [Client(f"reserved {duid.hex()}", duid) for duid in reserved])
+
+
+DEMANDED_OF_DHCPD = (
+    *DEMANDS,
+    Demand("RFC 9915 21.14", "a Reply has Rapid Commit only after a Solicit that had it", "option 14"),
+)
+
+
+def _is_one_of_few(client: Client) -> bool:
+    return client.name.startswith("reserved") or (client.name.startswith("plain") and bool(client.relays))
+
+
+def _as_pools(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Let all pools of prefixes of a subnet be one: of one statement there may be several."""
+    found: dict[str, Any] = json.loads(re.sub(r"pd-pools\[\d+\]", "pd-pools", json.dumps(told)))
+    return found
+
+
+def is_reported_of_dhcpd(difference: Difference, report: Report) -> bool:
+    """True if the report says so: of timers which the file does not have, or of a prefix that a host has no more."""
+    if difference.part == "IaPd" and any("fixed-prefix6" in path for path in said_of(report)):
+        return difference.client.startswith("reserved")
+    pair = [dict(each) for each in (difference.theirs, difference.ours) if isinstance(each, dict)]
+    timers = [(each.pop("t1", None), each.pop("t2", None)) for each in pair]
+    is_said = any("dhcp-renewal-time" in path for path in said_of(report))
+    return is_said and len(pair) == 2 and pair[0] == pair[1] and timers[0] == (0, 0)
+
+
+DHCPD_FILES = (None, *sorted((CORPUS / "dhcpd").glob("*.conf")))
+
+
+@pytest.mark.parametrize("path", DHCPD_FILES, ids=lambda path: path.stem if path else "debian")
+def test_dhcpd_and_the_import_of_its_file_answer_alike(site: Site, path: Path | None) -> None:
+    text = path.read_text() if path is not None else debians_example()
+    name = path.stem if path is not None else "debian"
+    file = site.folder / f"{name}.conf"
+    file.write_text(text)
+    report = Report()
+    argv, settings = serve(site, write_file(import_dhcpd(file, None, list(LINKS), report), name), f"dhcpd-{name}")
+    subnets = [subnet for link in settings.links for subnet in link.subnets]
+    for link, subnet in zip(LINKS, subnets, strict=False):  # it serves links where it has an address in a subnet
+        site.server.ip("address", "replace", f"{IPv6Address(subnet.first + 0xFE)}/64", "dev", link, "nodad")
+    leases = site.folder / f"{name}.leases"
     leases.write_text("")
-    theirs = answers(
-        site,
-        ["dhcpd", "-6", "-f", "-d", "-cf", str(path), "-lf", str(leases), "-pf", str(site.folder / "pid"), *LINKS],
-        "dhcpd",
-        settings,
-    )
-    ours = answers(site, argv, "ours-dhcpd", settings)
-    assert any(each["solicit"] for each in theirs.values())
-    found = differences(theirs, ours, settings, EXPLAINED_OF_DHCPD)
-    assert not found, "\n".join(found)
+    command = ["dhcpd", "-6", "-f", "-d", "-cf", str(file), "-lf", str(leases), "-pf", str(site.folder / "pid"), *LINKS]
+    rounds = dhcpd_clients(text, settings)
+    if path is None:  # it has two addresses on each link
+        rounds = [[each for each in round_ if _is_one_of_few(each)] for round_ in rounds]
+    theirs = answers(site, command, f"dhcpd-{name}", settings, rounds)
+    ours = answers(site, argv, f"ours-{name}", settings, rounds, theirs)
+    assert sum(len(steps) for steps in theirs.values()) >= MESSAGES_MIN
+    found = [
+        each
+        for each in differences(_as_pools(theirs), _as_pools(ours), DEMANDED_OF_DHCPD)
+        if not is_reported_of_dhcpd(each, report)
+    ]
+    kinds = {(each.step, each.part): each for each in reversed(found)}
+    assert not found, f"{len(found)} differences, such as:\n" + "\n".join(map(str, kinds.values()))

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tandem.imports.dhcpd_classes import PERMITS, DhcpdClasses
-from tandem.imports.dhcpd_options import OF_DHCPV4, DhcpdOptions, is_definition
+from tandem.imports.dhcpd_options import DhcpdOptions, is_definition
+from tandem.imports.dhcpd_parameters import BY_ITSELF, NEEDLESS, REASONS
 from tandem.imports.dhcpd_prefixes import links, read_network, read_prefixes, without_links
 from tandem.imports.dhcpd_text import Statement, octets, padded, read_dhcpd
 from tandem.imports.kea_subnets import DDNS
-from tandem.imports.kea_times import FOREVER, lifetimes
+from tandem.imports.kea_times import FOREVER, beside, lifetimes
 from tandem.imports.options import OptionReader, ScopeOptions, merged
 from tandem.imports.report import ImportFailed, Report
 from tandem.imports.tandem_file import reserved_for_several
@@ -22,51 +23,10 @@ PREFERRED_EIGHTHS = 5
 """dhcpd's preferred lifetime, unless it is said, in eighths of the valid one."""
 TIMES = {"default-lease-time": "valid-lifetime", "preferred-lifetime": "preferred-lifetime"}
 OPTION_TIMES = {"dhcp-renewal-time": "renew-timer", "dhcp-rebinding-time": "rebind-timer"}
-HINTS = "A client is given the lifetimes of its subnet, whatever it asks for."
-BY_ITSELF = "The server does this by itself."
-LOG = "The log goes to stderr, and so to the journal."
-REASONS: Mapping[str, str] = {
-    **dict.fromkeys(("min-lease-time", "max-lease-time"), HINTS),
-    **dict.fromkeys(("zone", "key", "update-static-leases", "update-conflict-detection", "update-optimization"), DDNS),
-    **dict.fromkeys(("subnet", "range", "pool", "filename", "next-server", "server-name", "failover"), OF_DHCPV4),
-    **dict.fromkeys(
-        ("if", "elsif", "else", "switch", "on", "set", "execute", "eval"),
-        "Nothing is worked out for each packet; say it with classes.",
-    ),
-    "local-address6": "Answers come from the address that was asked.",
-    "prefix-length-mode": "A client that wants a length is given it, else a shorter prefix, else a longer one.",
-    "use-eui-64": "An address is not made of a link-layer address; reserve those that should be.",
-    "omapi-port": "See `tandem lease`, and `tandem web` for HTTP.",
-    "omapi-key": "See `tandem lease`, and `tandem web` for HTTP.",
-}
-NEEDLESS: Mapping[str, str] = {
-    **dict.fromkeys(("log-facility", "log-threshold-low", "log-threshold-high"), LOG),
-    **dict.fromkeys(
-        (
-            "authoritative",
-            "not",
-            "one-lease-per-client",
-            "limit-addrs-per-ia",
-            "dhcpv6-set-tee-times",
-            "delayed-ack",
-            "max-ack-delay",
-            "persist-eui-64-leases",
-            "bind-local-address6",
-            "lease-id-format",
-            "db-time-format",
-            "use-host-decl-names",
-            "ping-check",
-            "get-lease-hostnames",
-            "dhcp-cache-threshold",
-            "release-on-roam",
-        ),
-        BY_ITSELF,
-    ),
-    **dict.fromkeys(
-        ("lease-file-name", "dhcpv6-lease-file-name", "pid-file-name", "dhcpv6-pid-file-name"),
-        "The server keeps all in its state-dir.",
-    ),
-}
+TEE_TIMES = "dhcpv6-set-tee-times"
+NO_TIMERS = (
+    "Where the file does not say T1 and T2, they are half and eight tenths of the preferred lifetime, and not 0."
+)
 
 
 class Scope(NamedTuple):
@@ -112,6 +72,9 @@ class _Import:
         self._links = list(links(statements))
         around = self._scope(statements, Scope(), is_general=True)
         self._general = _lifetimes(around.times)
+        tells_timers = any(each.name == TEE_TIMES and each.texts[:1] in (("true",), ("on",)) for each in statements)
+        if not tells_timers and not set(OPTION_TIMES.values()) <= around.times.keys():
+            self._report.changed("dhcp-renewal-time, dhcp-rebinding-time", NO_TIMERS)
         self._declarations(statements, around._replace(options={}, rapid_commit=False))
         for host in self._hosts:
             self._place(host)
@@ -269,7 +232,7 @@ class _Import:
             "interface": scope.interface,
             "shared-network": scope.network,
             "rapid-commit": scope.rapid_commit or "",
-            "lifetimes": {name: each for name, each in _lifetimes(scope.times).items() if general.get(name) != each},
+            "lifetimes": beside(_lifetimes(scope.times), general),
             **scope.options,
             "pools": pools,
             "pd-pools": pd_pools,
@@ -315,7 +278,7 @@ class _Import:
             self._report.lost(host.statement.where, why)
             return
         addresses = [each for statement in block if statement.name == "fixed-address6" for each in _listed(statement)]
-        prefixes = ["".join(each.texts) for each in block if each.name == "fixed-prefix6"]
+        prefixes = [str(each) for statement in block for each in self._fixed_prefixes(statement)]
         names = [each.texts[-1] for each in block if each.name == "ddns-hostname" and each.texts]
         rest = [each for each in block if each.name not in INSIDE_ONLY]
         options = self._merged(host.options, self._scope(rest, Scope()).options)
@@ -324,7 +287,7 @@ class _Import:
         table |= options
         places = self._places_of(addresses)
         for each in block:
-            if each.name in INSIDE_ONLY:
+            if each.name in INSIDE_ONLY and not self._report.is_lost(each.where):
                 self._report.carried(each.where)
         if not places:
             self._report.lost(host.statement.where, "No subnet of the file has its address.")
@@ -336,6 +299,15 @@ class _Import:
                 continue
             inside = [each for each in addresses if IPv6Address(each) in IPv6Network(place["prefix"])]
             place.setdefault("reservation", []).append({**table, **({"address": inside} if inside else {})})
+
+    def _fixed_prefixes(self, statement: Statement) -> Iterator[IPv6Network]:
+        """Give the prefix that a statement reserves, if no link lies in it: nobody there could be given an address."""
+        if statement.name == "fixed-prefix6":
+            prefix = read_network(statement, "".join(statement.texts))
+            if any(prefix.overlaps(link) for link in self._links):
+                self._report.lost(statement.where, "A link lies in it, or it lies on one.")
+            else:
+                yield prefix
 
     def _has_reservation(self, place: Mapping[str, Any], client: Mapping[str, Any]) -> bool:
         """True if the client has a reservation on the link of a subnet."""

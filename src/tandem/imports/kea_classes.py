@@ -19,6 +19,7 @@ HA = "HA_"
 ALWAYS = ("member('ALL')", None)
 """Tests of classes that everybody is in."""
 LATE = "Classes are looked at before a lease is chosen; put the options into the subnets that require the class."
+TIMES = "Its members are told a preferred lifetime within the valid one, and half and eight tenths of it as T1 and T2."
 REASONS = {
     "option-def": "Options are defined for the whole file.",
     "template-test": "Classes do not come into being by themselves.",
@@ -110,7 +111,7 @@ class KeaClasses:
             times = self._defined[name]["lifetimes"]
             self._defined[name]["lifetimes"], differs = complete_class_times(times, scopes)
             for key in times if differs else ():
-                section.changed(key, "The timers of its members are half, and eight tenths, of the preferred lifetime.")
+                section.changed(key, TIMES)
 
     def tables(self) -> dict[str, dict[str, Any]]:
         """Give the `class` tables of our file: first those that Kea knows by itself, then those of the file."""

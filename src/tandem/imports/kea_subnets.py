@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from tandem.imports.conditions import shown_octets
 from tandem.imports.kea_classes import KeaClasses
-from tandem.imports.kea_times import lifetimes, times_of
+from tandem.imports.kea_times import beside, lifetimes, odd_times, times_of
 from tandem.imports.options import COMMENTS, OptionReader, ScopeOptions, merged
 from tandem.imports.report import ImportFailed
 from tandem.imports.source import Section
@@ -151,6 +151,8 @@ class KeaSubnets:
             section.changed(
                 "interface", "Subnets on one interface are one link: a client is given what the first for it has."
             )
+        for name, how in odd_times(scope.times):
+            section.report.changed(section.path(name), how)
         general = self._general
         table = {
             "prefix": str(network),
@@ -161,7 +163,7 @@ class KeaSubnets:
             "failover": self._relationship or "",
             "rapid-commit": scope.rapid_commit or "",
             "classes": list(scope.classes),
-            "lifetimes": {name: each for name, each in lifetimes(scope.times).items() if general.get(name) != each},
+            "lifetimes": beside(lifetimes(scope.times), general),
             **scope.options,
             "pools": [self._pool(each) for each in section.sections("pools")],
             "pd-pools": [self._pd_pool(each) for each in section.sections("pd-pools")],

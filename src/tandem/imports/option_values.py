@@ -24,15 +24,16 @@ SERVICE_PARAMETERS = {"alpn": 1, "port": 3, "dohpath": 7}
 
 
 def split(definition: Definition, data: str) -> list[Any]:
-    """Return the values of `data`, a text with commas. CannotCarry if they are not of their types."""
+    """Return the values of `data`, a text with commas. CannotCarry if they are not of their types.
+
+    What is behind the last value that an option has is not told, as with Kea: a comma of a text has to be escaped.
+    """
     types = definition.types
-    if types == ("string",) and not definition.array:
-        return [data]
     texts = [each.strip().replace("\\,", ",") for each in COMMA.split(data)] if data else []
     if definition.array:
         types = types + types[-1:] * (len(texts) - len(types))
-    elif len(texts) > len(types):  # the last one has commas of its own
-        texts = [*texts[: len(types) - 1], ",".join(texts[len(types) - 1 :])]
+    else:
+        texts = texts[: len(types)]
     if len(texts) != len(types):
         raise CannotCarry(f"{len(types)} values are needed, and not {len(texts)}.")
     return [_typed(kind, text) for kind, text in zip(types, texts, strict=True)]

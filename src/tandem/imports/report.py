@@ -72,6 +72,10 @@ class Report:
         """Give the paths of all settings that something was said of."""
         return self._fates.keys()
 
+    def verdict(self, path: str) -> Verdict:
+        """Return what became of a setting of which something was said."""
+        return self._fates[path][0]
+
     def is_lost(self, path: str) -> bool:
         """Say whether a setting has no effect here."""
         return self._fates.get(path, (Verdict.CARRIED, ""))[0] is Verdict.NOT_CARRIED

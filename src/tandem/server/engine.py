@@ -253,7 +253,7 @@ class Engine:
     def _information_request(self, client: Client, effects: Effects) -> tuple[MessageType, Parts] | None:
         """RFC 9915 18.3.6."""
         self._note_answer(MessageType.REPLY, client, [], effects)
-        return MessageType.REPLY, [self.policy.options_for(client, None)]
+        return MessageType.REPLY, [self.policy.options_for(client, [])]
 
     # -- what they share
 
@@ -278,7 +278,7 @@ class Engine:
         parts = [write_ia(client, decision, t1, t2) for decision in decisions]
         if client.message.excess_ias:
             parts += [write_ia_status(ia, NONE_FREE[ia.code == IaNa.code]) for ia in client.message.excess_ias]
-        parts.append(self.policy.options_for(client, homes[0] if homes else None))
+        parts.append(self.policy.options_for(client, homes))
         return parts
 
     def _commit(self, client: Client, decisions: list[Decision], times: tuple[int, int], effects: Effects) -> None:

@@ -140,7 +140,7 @@ def _steps(engine: Engine, client: Client, multicast: bool) -> Iterator[str]:
     if message.type in GIVES_LEASES and client.place is not None:
         yield from _exchange(engine, client)
     elif message.type == MessageType.INFORMATION_REQUEST:
-        yield from _options(engine, client, None)
+        yield from _options(engine, client, [])
         yield "The answer is a REPLY."
     elif message.type in GIVES_UP and client.place is not None:
         for ia in message.ias:
@@ -193,7 +193,7 @@ def _exchange(engine: Engine, client: Client) -> Iterator[str]:
         yield "It gets no answer here."
         return
     homes = [told.home for decision in decisions for told in decision.told if told.home is not None]
-    yield from _options(engine, client, homes[0] if homes else None)
+    yield from _options(engine, client, homes)
     may_commit = client.place is not None and client.place.rapid_commit
     at_once = may_commit and message.body(RapidCommit.code) is not None
     reply = "an ADVERTISE" if message.type == MessageType.SOLICIT and not at_once else "a REPLY"
@@ -249,9 +249,9 @@ def _reason(engine: Engine, reason: str, home: Home) -> str:
     return reason
 
 
-def _options(engine: Engine, client: Client, home: Home | None) -> Iterator[str]:
+def _options(engine: Engine, client: Client, homes: Sequence[Home]) -> Iterator[str]:
     """Say where the options come from that the client asks for."""
-    for code, where in engine.policy.sources(client, home).items():
+    for code, where in engine.policy.sources(client, homes).items():
         yield f"Option {code} is that of {engine.settings.place(where)}."
 
 

@@ -5,7 +5,7 @@ Encoded once when the configuration is loaded; the joined octets of each combina
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -37,7 +37,7 @@ FQDN_SERVER: Final = 0x01  # RFC 4704 4.1, the S bit
 FQDN_SERVER_OVERRIDES: Final = 0x02  # the O bit
 FQDN_NO_UPDATE: Final = 0x04  # the N bit
 
-Combination = tuple[SubnetSettings | None, PoolSettings | None, Reservation | None, frozenset[str], bytes, bool]
+Combination = tuple[SubnetSettings | None, tuple[PoolSettings, ...], Reservation | None, frozenset[str], bytes, bool]
 
 
 class _Joined(NamedTuple):
@@ -59,9 +59,12 @@ class Policy:
         self._settings = settings
         self._joined: dict[Combination, _Joined] = {}
 
-    def options_for(self, client: Client, home: Home | None) -> bytes:
-        """Give the encoded options that the client asked for (RFC 9915 18.3, 21.7). `home` is its first lease's."""
-        combination = _combination(client, home)
+    def options_for(self, client: Client, homes: Sequence[Home]) -> bytes:
+        """Give the encoded options that the client asked for (RFC 9915 18.3, 21.7). `homes` are those of its leases.
+
+        Of several pools, the one of the first lease that has an option goes.
+        """
+        combination = _combination(client, homes)
         joined = self._joined.get(combination)
         if joined is None:
             if len(self._joined) >= COMBINATIONS_MAX:
@@ -74,9 +77,9 @@ class Policy:
             octets += self._supplied_by_relays(client, combination)
         return octets + _fqdn(client)
 
-    def sources(self, client: Client, home: Home | None) -> dict[int, str]:
+    def sources(self, client: Client, homes: Sequence[Home]) -> dict[int, str]:
         """Say where in the file each option stands that the client asked for and is told."""
-        combination = _combination(client, home)
+        combination = _combination(client, homes)
         found = {code: where for where, options in self._scopes(combination) for code in options.encoded}
         told = {code: found[code] for code in self._codes_to_tell(combination) if code in found}
         joined = self._join(combination)
@@ -112,12 +115,12 @@ class Policy:
 
     def _scopes(self, combination: Combination) -> Iterator[tuple[str, OptionSet]]:
         """Give the options of each scope with its place in the file, the narrowest last."""
-        subnet, pool, reservation, classes, _, _ = combination
+        subnet, pools, reservation, classes, _, _ = combination
         yield "options", self._settings.options
         for each in reversed(self._settings.classes):
             if each.name in classes:
                 yield each.where, each.options
-        for scope in (subnet, pool, reservation):
+        for scope in (subnet, *reversed(pools), reservation):
             if scope is not None:
                 yield scope.where, scope.options
 
@@ -138,10 +141,10 @@ class Policy:
         return b"".join(option for code, option in found.items() if code not in effective)
 
 
-def _combination(client: Client, home: Home | None) -> Combination:
+def _combination(client: Client, homes: Sequence[Home]) -> Combination:
     return (
-        home.subnet if home else _first_subnet(client),
-        home.pool if home else None,
+        homes[0].subnet if homes else _first_subnet(client),
+        tuple(dict.fromkeys(home.pool for home in homes if home.pool is not None)),
         client.reservation,
         client.classes,
         client.message.requested,
@@ -235,16 +238,17 @@ def encode_exclude(exclude: tuple[int, int], delegated_length: int) -> bytes:
 
 
 def _fqdn(client: Client) -> bytes:
-    """Answer the client's FQDN, if it asked for that: its reserved name, or its own; no DNS update is done."""
-    if not wants(client, ClientFqdn.code):
+    """Answer the client's FQDN: its reserved name, or its own; no DNS update is done.
+
+    Only if the client sent the option and asks for it (RFC 4704 section 6), in a message that may have it (section 5).
+    """
+    is_due = client.message.type != MessageType.INFORMATION_REQUEST and wants(client, ClientFqdn.code)
+    sent = _sent_fqdn(client) if is_due else None
+    if sent is None:
         return b""
-    sent = _sent_fqdn(client)
     hostname = client.reservation.hostname if client.reservation else None
-    name = hostname if hostname is not None else sent.name if sent else None
-    if name is None:
-        return b""
-    flags = FQDN_NO_UPDATE | (FQDN_SERVER_OVERRIDES if sent and sent.flags & FQDN_SERVER else 0)
-    return write_options((ClientFqdn(flags, name),))
+    flags = FQDN_NO_UPDATE | (FQDN_SERVER_OVERRIDES if sent.flags & FQDN_SERVER else 0)
+    return write_options((ClientFqdn(flags, sent.name if hostname is None else hostname),))
 
 
 def details_of(client: Client) -> bytes:
