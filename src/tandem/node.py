@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from math import inf
 from typing import Any, Final, NamedTuple
 
@@ -27,7 +28,9 @@ from tandem.effects.rules import Rules, Serve
 from tandem.effects.settings import Settings
 from tandem.failover.operator import CannotObey
 from tandem.failover.relationships import Relationships
+from tandem.lease.holes import Holes
 from tandem.lease.lease import FOREVER
+from tandem.lease.space import Range
 from tandem.lease.table import LeaseTable
 from tandem.server.clock_repair import BringBack, ClockRepair, MoveForward
 from tandem.server.engine import Engine
@@ -40,6 +43,8 @@ UNLIMITED: Final = Rules()
 """What may be done where there is no partner."""
 UNSET_UTC: Final = 1_735_689_600
 """The beginning of 2025: a clock before that is not set."""
+RELOAD_STEPS_PER_CALL: Final = 256
+"""A step costs some microseconds, or up to a hundred if it is a pool made anew or 64 leases that are counted."""
 
 
 class Identity(NamedTuple):
@@ -75,8 +80,11 @@ class Node:
         self._clock_since = 0
         """Since when the clock has been as it is, in UTC seconds."""
         self._repair: ClockRepair | None = None
+        self._reloading: Iterator[Settings | None] | None = None
+        """The steps that are left until other settings can be gone on with, which the last one gives."""
         self._longest_promise_s = 0
-        self._use_pools(settings)
+        self._table.use_pools(_pools(settings))
+        self._use_space(settings)
         self._relationships = Relationships(settings.relationships, table, facts or {}, self._lapse.moment(now, 0))
 
     def handle(self, now: Now, events: Sequence[Event]) -> Effects:
@@ -89,6 +97,7 @@ class Node:
         moment = self._lapse.moment(now, self._longest_promise_s)
         self._watch_clock(now, moment, effects)
         self._relationships.tick(moment, self._why_not(), effects)
+        self._go_on_reloading(moment, effects)
         rules = self._rules()
         more = self._step_repair(effects)
         more = (not self._why_not() and end_leases(self._table, moment.lapse_utc, rules, effects)) or more
@@ -101,7 +110,7 @@ class Node:
                 rules = self._rules()
         self.handling = None
         self._relationships.mind_service(moment, self._why_not(), effects)
-        more = self._relationships.pump(moment, effects) or more or self._repair is not None
+        more = self._relationships.pump(moment, effects) or more or self._repair is not None or self.is_reloading
         effects.wake = self._next_wake(moment, more)
         return effects
 
@@ -141,10 +150,8 @@ class Node:
                 self._engine.use_interfaces(event.by_index)
                 self._relationships.use_links(self._engine.settings.links, event.by_index)
             case Reload():
-                self._use_pools(event.settings)
-                self._engine.use(event.settings, Places(event.settings.links))
-                self._interfaces = None  # whatever they are, they may be for other links now
-                self._relationships.use(event.settings.relationships, now, effects)
+                self._reloading = self._reload_steps(event.settings)
+                self._go_on_reloading(now, effects)
             case PartnerUp() | PartnerOctets() | PartnerGone() | ConnectionFailed() | Shutdown():
                 self._relationships.take(now, event, effects)
 
@@ -265,13 +272,46 @@ class Node:
             due = min(due, now.mono + max(1, deadline - now.lapse_utc))
         return None if due == inf else due
 
-    def _use_pools(self, settings: Settings) -> None:
-        """Lay the configured pools over the table, each without what is reserved in it."""
+    @property
+    def is_reloading(self) -> bool:
+        """Whether settings that were taken in are not gone on with yet."""
+        return self._reloading is not None
+
+    def _go_on_reloading(self, now: Moment, effects: Effects) -> None:
+        """Do some steps of a reload; with the last one, go on with the new settings."""
+        if self._reloading is None:
+            return
+        settings = next(filter(None, islice(self._reloading, RELOAD_STEPS_PER_CALL)), None)
+        if settings is None:
+            return
+        self._reloading = None
+        self._table.use_layout()
+        self._use_space(settings)
+        self._engine.use(settings, self._places)
+        self._relationships.use(settings.relationships, now, effects)
+        if self._interfaces is not None:
+            self._relationships.use_links(settings.links, self._interfaces)
+
+    def _reload_steps(self, settings: Settings) -> Iterator[Settings | None]:
+        """Index the links and lay out the pools of settings, a bounded part with each step; give them with the last."""
+        self._places = Places(())
+        for _ in self._places.index(settings.links):
+            yield None
+        for _ in self._table.lay_out(_pools(settings)):
+            yield None
+        yield settings
+
+    def _use_space(self, settings: Settings) -> None:
+        """Take over for how long leases may be promised, and which space is shared with partners."""
         self._pool_watch = PoolWatch(settings, self._table)
-        subnets = [subnet for link in settings.links for subnet in link.subnets]
-        finite_s = [each.lifetimes.valid_s for each in subnets if each.lifetimes.valid_s != FOREVER]
+        subnets = (subnet for link in settings.links for subnet in link.subnets)
+        finite_s = {each.lifetimes.valid_s for each in subnets} - {FOREVER}
         self._longest_promise_s = max(self._longest_promise_s, settings.decline_time_s, *finite_s, 0)
-        self._table.use_pools([(pool.range, pool.holes) for subnet in subnets for pool in subnet.pools])
         self._table.use_territories(
             (territory, each.name) for each in settings.relationships for territory in each.territories
         )
+
+
+def _pools(settings: Settings) -> Iterator[tuple[Range, Holes]]:
+    """Give the pools, each with what is reserved in it."""
+    return ((pool.range, pool.holes) for link in settings.links for subnet in link.subnets for pool in subnet.pools)

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from tandem.failover import balance
 from tandem.failover.balance import MOVES_PER_POOL, THRESHOLD_PERCENT, Move, moves
+from tandem.lease.holes import Holes
 from tandem.lease.lease import BindingStatus, Lease, key_of
-from tandem.lease.pool import Holes, Pool
+from tandem.lease.pool import Pool
 from tandem.lease.space import Range, Role, interval_of
 from tandem.lease.table import LeaseTable
 

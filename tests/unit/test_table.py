@@ -12,8 +12,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from tandem.lease.change import Put
 from tandem.lease.clients import FEW_KEYS, FORMER_MAX
+from tandem.lease.holes import Holes
 from tandem.lease.lease import TIMED, BindingStatus, Lease, key_of, unpack
-from tandem.lease.pool import ENDED_MAX, Holes, Pool, is_reserved_interface_id
+from tandem.lease.pool import ENDED_MAX, Pool, is_reserved_interface_id
 from tandem.lease.space import Range, Role, address_owner
 from tandem.lease.table import LeaseTable, load_table
 

@@ -24,7 +24,8 @@ from tandem.effects.settings import (
     Settings,
     SubnetSettings,
 )
-from tandem.lease.pool import Holes
+from tandem.lease.holes import Holes
+from tandem.lease.pool import holes_of
 from tandem.lease.space import Interval, Range, interval_of
 
 Definitions = Mapping[str, OptionDefinition]
@@ -41,7 +42,8 @@ class Reserved:
     def within(self, range_: Range) -> Holes:
         """Give what of it lies in a pool, or reaches into it."""
         start, end = bisect_left(self._lasts, range_.first), bisect_right(self._firsts, range_.last)
-        return Holes(self._intervals[start:end]) if start < end else NO_HOLES
+        holes = holes_of(range_, Holes(self._intervals[start:end]))
+        return holes if holes else NO_HOLES
 
 
 def settings_of(file: model.File, name: str, lines: Lines, text: str) -> Settings:

@@ -11,7 +11,7 @@ from typing import Any
 from tandem.config import model
 from tandem.effects.options import OptionSet
 from tandem.effects.settings import Link, Relationship, Settings
-from tandem.lease.pool import Holes
+from tandem.lease.holes import Holes
 from tandem.lease.space import Interval, Role, interval_of
 
 PATIENCE_MIN_S = 2

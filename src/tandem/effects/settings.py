@@ -14,7 +14,7 @@ from tandem.effects.conditions import Condition
 from tandem.effects.lines import NO_LINES, LineIndex
 from tandem.effects.options import OptionSet
 from tandem.effects.reservations import NO_RESERVATIONS, Reservations
-from tandem.lease.pool import Holes
+from tandem.lease.holes import Holes
 from tandem.lease.promise import Lifetimes
 from tandem.lease.space import Interval, Range, Role
 from tandem.wire.received import ADDRESS_LENGTH

@@ -15,7 +15,7 @@ from typing import Final
 from tandem.effects.effects import Effects
 from tandem.effects.settings import Relationship
 from tandem.failover.handshake import DETAILS, DIGEST, ENTERPRISE
-from tandem.lease.pool import Holes
+from tandem.lease.holes import Holes
 from tandem.lease.space import Interval, Range, without
 from tandem.wire.failover import FailoverMessage
 from tandem.wire.option import write_options

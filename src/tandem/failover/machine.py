@@ -14,7 +14,7 @@ from tandem.effects.settings import Relationship
 from tandem.failover.record import Record
 from tandem.failover.session import SKEW_MAX_S
 from tandem.failover.states import BEHAVIOUR, CUT, ON, Happening, State, served, settle
-from tandem.lease.pool import Holes
+from tandem.lease.holes import Holes
 from tandem.lease.share import Share
 from tandem.lease.space import Role
 from tandem.lease.table import LeaseTable

@@ -12,8 +12,8 @@ from tandem.config.partners import territories
 from tandem.effects.settings import Settings
 from tandem.imports.report import ImportFailed
 from tandem.lease.change import Change
+from tandem.lease.holes import Holes
 from tandem.lease.lease import FOREVER, BindingStatus, Lease, key_of, show_key
-from tandem.lease.pool import Holes
 from tandem.lease.space import interval_of
 from tandem.lease.table import LeaseTable
 from tandem.runtime.state import STORE_NAME, State

@@ -6,14 +6,14 @@ predict (RFC 9915 13.1) and gives a client the same place each time, even if not
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from hashlib import blake2b
-from itertools import accumulate, islice
+from itertools import islice
 from typing import Final
 
-from tandem.lease.lease import TIMED, BindingStatus
+from tandem.lease.holes import Holes, odd
+from tandem.lease.lease import STATUS_AT, TIMED, BindingStatus, duid_of
 from tandem.lease.space import ROLES, Gifts, Range, Role, Space, address_owner
 from tandem.wire.received import ADDRESS_LENGTH
 
@@ -33,47 +33,6 @@ RESERVED_INTERFACE_IDS: Final = (
 SUBNETS_COUNTED: Final = 16
 
 
-class Holes:
-    """Space that is not to be given out: intervals of addresses, both ends included."""
-
-    def __init__(self, intervals: Iterable[tuple[int, int]] = ()) -> None:
-        self._firsts: list[int] = []
-        self._lasts: list[int] = []
-        for first, last in sorted(intervals):
-            if self._lasts and first <= self._lasts[-1]:
-                self._lasts[-1] = max(self._lasts[-1], last)
-            else:
-                self._firsts.append(first)
-                self._lasts.append(last)
-        sizes = (last - first + 1 for first, last in self.intervals())
-        self._before = list(accumulate(sizes, initial=0))
-
-    def touches(self, first: int, last: int) -> bool:
-        """Say whether any of first..last lies in a hole."""
-        at = bisect_right(self._firsts, last)
-        return at > 0 and self._lasts[at - 1] >= first
-
-    def intervals(self) -> Iterator[tuple[int, int]]:
-        """Give the holes, lowest first, none touching another."""
-        return zip(self._firsts, self._lasts, strict=True)
-
-    def covered(self, first: int, last: int) -> int:
-        """Return how many of the addresses first..last lie in holes."""
-        return self._covered_below(last + 1) - self._covered_below(first)
-
-    def _covered_below(self, address: int) -> int:
-        at = bisect_left(self._firsts, address)
-        return self._before[at] - max(0, self._lasts[at - 1] + 1 - address if at else 0)
-
-    def rounded_to(self, range_: Range) -> Holes:
-        """Return the holes widened to whole leases of the range: a lease of which any part is reserved is reserved."""
-        first, unit = range_.first, range_.unit
-        return Holes(
-            (first + (low - first) // unit * unit, first + ((high - first) // unit + 1) * unit - 1)
-            for low, high in self.intervals()
-        )
-
-
 class Pool:
     """A range, what of it is in use, and how to choose from the rest."""
 
@@ -86,6 +45,7 @@ class Pool:
         "abandoned",
         "abandoned_count",
         "gifts",
+        "has_foreign",
         "holes",
         "in_use",
         "range",
@@ -95,7 +55,9 @@ class Pool:
     def __init__(self, range_: Range, holes: Holes) -> None:
         self.range = range_
         self._unit = range_.unit
-        self.holes = Holes((*holes.intervals(), *_reserved_interface_ids(range_))).rounded_to(range_)
+        self.holes = holes_of(range_, holes)
+        self.has_foreign = False
+        """Whether there are holes in it only because of leases of other lengths."""
         self.in_use = 0
         """Leases that nobody else can have: held by a client, or set aside. Those in holes are not counted."""
         self.abandoned: dict[bytes, int] = {}
@@ -109,9 +71,7 @@ class Pool:
         self._cursors: dict[Role | None, int] = {}
         self.size = range_.size - self._reserved_in(range_.first, range_.last)
         """How many leases the pool can have at once."""
-        self._odd_free = _odd(range_.first, range_.last) - sum(
-            _odd(max(range_.first, first), min(range_.last, last)) for first, last in self.holes.intervals()
-        )
+        self._odd_free = odd(range_.first, range_.last) - self.holes.odd
         """In a pool of addresses: how many with the last bit set nobody has."""
 
     @property
@@ -203,6 +163,26 @@ class Pool:
         else:
             del self.abandoned[duid]
 
+    def use_holes(self, holes: Holes, on_record: Mapping[int, bytes]) -> None:
+        """Go on with other holes, as `holes_of` gives them; `on_record` has the leases that this is about."""
+        for key, record in on_record.items():
+            self.note(key, record[STATUS_AT], None)
+            if record[STATUS_AT] == BindingStatus.ABANDONED:
+                self.note_abandoned(key, duid_of(record), False)
+        range_, before = self.range, self.holes
+        self.holes = holes
+        self.size = range_.size - self._reserved_in(range_.first, range_.last)
+        self._odd_free += before.odd - holes.odd
+        for key, record in on_record.items():
+            self.note(key, None, record[STATUS_AT])
+            if record[STATUS_AT] == BindingStatus.ABANDONED:
+                self.note_abandoned(key, duid_of(record), True)
+
+    def sort_ended(self, start_time_of_state: Callable[[int], int]) -> None:
+        """Put the ended leases in the order in which they ended."""
+        for role, shelf in self._shelves.items():
+            self._shelves[role] = OrderedDict.fromkeys(sorted(shelf, key=start_time_of_state))
+
     def is_reserved(self, key: int) -> bool:
         """True if the lease lies in a hole of the pool."""
         address = key >> 8
@@ -274,6 +254,13 @@ class Pool:
         return self.range.length != ADDRESS_LENGTH or not is_reserved_interface_id(address)
 
 
+def holes_of(range_: Range, holes: Holes) -> Holes:
+    """Return what a pool has that no client is given: what is reserved, and addresses that are no host's."""
+    if holes.fits == range_:
+        return holes
+    return Holes((*holes.intervals(), *_reserved_interface_ids(range_))).fitted_to(range_)
+
+
 def _reserved_interface_ids(range_: Range) -> Iterator[tuple[int, int]]:
     """Return the addresses of a range that are given to no host, so that a pool's size is what it can give.
 
@@ -290,8 +277,3 @@ def is_reserved_interface_id(address: int) -> bool:
     """Say whether the address must not be given to a host (RFC 5453, RFC 9915 13.1)."""
     interface_id = address & (1 << 64) - 1
     return interface_id == 0 or interface_id >> 7 == 0xFDFFFFFFFFFFFF80 >> 7 or interface_id >> 24 == 0x02005EFFFE
-
-
-def _odd(first: int, last: int) -> int:
-    """Count the odd numbers in first..last."""
-    return max(0, (last + 1) // 2 - first // 2)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from tandem.lease.holes import Holes
 from tandem.lease.lease import BindingStatus, Lease
-from tandem.lease.pool import Holes
 from tandem.lease.space import Role, address_owner, interval_of
 from tandem.lease.table import LeaseTable
 from tandem.wire.received import ADDRESS_LENGTH

@@ -8,11 +8,12 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from operator import itemgetter
 
 from tandem.lease.change import Put
 from tandem.lease.clients import ClientIndex, Kind, kind_of
 from tandem.lease.deadlines import Deadlines
+from tandem.lease.holes import Holes
+from tandem.lease.layout import Layout
 from tandem.lease.lease import (
     FOREVER,
     OWING,
@@ -26,7 +27,7 @@ from tandem.lease.lease import (
     state_expiration_time_of,
     unpack,
 )
-from tandem.lease.pool import ENDED_MAX, Holes, Pool
+from tandem.lease.pool import ENDED_MAX, Pool
 from tandem.lease.space import Interval, Range, interval_of
 from tandem.wire.received import ADDRESS_LENGTH
 
@@ -40,6 +41,8 @@ class LeaseTable:
         self._deadlines = Deadlines()
         self._pools: list[Pool] = []
         self._pool_firsts: list[int] = []
+        self._layout: Layout | None = None
+        """Other pools, as long as they are being laid out."""
         self._crowded: dict[int, Pool] = {}
         """The pools that may remember too many ended leases, by their first address."""
         self._territories: list[tuple[Interval, str]] = []
@@ -204,41 +207,31 @@ class LeaseTable:
 
         A lease of another prefix length within a range, left from an earlier configuration, is one more hole.
         """
-        ranges = sorted(wanted, key=itemgetter(0))
-        self._pool_firsts = [range_.first for range_, _ in ranges]
-        self._crowded = {}
-        self._pools = [Pool(range_, holes) for range_, holes in ranges]
-        foreign: dict[int, list[tuple[int, int]]] = {}
-        for key, record in self._records.items():
-            at = self._overlapped_pool(key)
-            if at is None:
-                continue
-            length = self._pools[at].range.length
-            if key & 0xFF < length and record[STATUS_AT] not in TIMED:
-                self._pools[at].give(key, record[STATUS_AT])
-            elif key & 0xFF != length and record[STATUS_AT] in TIMED:
-                foreign.setdefault(at, []).append(interval_of(key))
-        for at, intervals in foreign.items():
-            range_, holes = ranges[at]
-            gifts = self._pools[at].gifts
-            self._pools[at] = Pool(range_, Holes((*holes.intervals(), *intervals)))
-            self._pools[at].gifts = gifts
-        ended = []
-        for key, record in self._records.items():
-            at = self._overlapped_pool(key)
-            if at is not None and self._pools[at].range.length == key & 0xFF:
-                if record[STATUS_AT] in TIMED:
-                    self._count(key, None, record[STATUS_AT])
-                    if record[STATUS_AT] == BindingStatus.ABANDONED:
-                        self._pools[at].note_abandoned(key, duid_of(record), True)
-                else:
-                    ended.append(key)
-        for key in sorted(ended, key=self._start_time_of_state):
-            self._count(key, None, self._records[key][STATUS_AT])
+        for _ in self.lay_out(wanted):
+            pass
+        self.use_layout()
+
+    def lay_out(self, wanted: Iterable[tuple[Range, Holes]]) -> Iterator[None]:
+        """Do what `use_pools` does but for the end of it, which is `use_layout`, a bounded part with each step."""
+        self._layout = Layout(self._records, self._pools, wanted)
+        return self._layout.steps()
+
+    def use_layout(self) -> None:
+        """Go on with the pools that were laid out."""
+        layout, self._layout = self._layout, None
+        if layout is not None:
+            layout.note_abandoned()
+            self._pools, self._pool_firsts = layout.pools, layout.firsts
+            self._crowded |= {pool.range.first: pool for pool in layout.fresh if pool.remembered > ENDED_MAX}
+            kept = {first: self.pool_of(first << 8) for first in self._crowded}
+            self._crowded = {first: pool for first, pool in kept.items() if pool is not None}
 
     def use_territories(self, territories: Iterable[tuple[Interval, str]]) -> None:
         """Say which space is shared with a partner, in which relationship."""
-        self._territories = sorted(territories)
+        wanted = sorted(territories)
+        if wanted == self._territories:
+            return
+        self._territories = wanted
         self._territory_firsts = [first for (first, _), _ in self._territories]
         self._owing = {}
         for key, record in self._records.items() if self._territories else ():
@@ -249,15 +242,7 @@ class LeaseTable:
         """Give the pools in the order of their ranges."""
         return iter(self._pools)
 
-    def _overlapped_pool(self, key: int) -> int | None:
-        first, last = interval_of(key)
-        at = bisect_right(self._pool_firsts, last) - 1
-        return at if at >= 0 and self._pools[at].range.last >= first else None
-
     # -- inside
-
-    def _start_time_of_state(self, key: int) -> int:
-        return unpack(key, self._records[key]).start_time_of_state
 
     def _set(self, key: int, record: bytes) -> Put:
         before = self._records.get(key)
@@ -296,6 +281,8 @@ class LeaseTable:
             owing.pop(key, None)
 
     def _count(self, key: int, before: int | None, after: int | None) -> None:
+        if self._layout is not None:
+            self._layout.changed(key, before, after)
         pool = self.pool_of(key)
         if pool is None:
             return

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from tandem.effects.reservations import Reservation
 from tandem.effects.settings import Link, PoolSettings, SubnetSettings
-from tandem.lease.pool import Holes
+from tandem.lease.holes import Holes
 from tandem.wire.options import InterfaceId
 from tandem.wire.received import ADDRESS_LENGTH, Relay, body_of
 
