@@ -43,7 +43,7 @@ UNLIMITED: Final = Rules()
 """What may be done where there is no partner."""
 UNSET_UTC: Final = 1_735_689_600
 """The beginning of 2025: a clock before that is not set."""
-RELOAD_STEPS_PER_CALL: Final = 256
+RELOAD_STEPS_PER_CALL: Final = 64
 """A step costs some microseconds, or up to a hundred if it is a pool made anew or 64 leases that are counted."""
 
 

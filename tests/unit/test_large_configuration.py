@@ -33,7 +33,7 @@ def file_with(subnets: int, reservations: int) -> str:
             f'pd-pools = [{{ prefix = "2001:db9:{number:x}::/48", delegated-length = 56 }}]\n'
         )
         for item in range(reservations):
-            duid = f"00:03:00:01:02:{number >> 8:02x}:{number & 255:02x}:{item:02x}:00:00"
+            duid = f"00:03:00:01:02:{number >> 8:02x}:{number & 255:02x}:{item >> 8:02x}:{item & 255:02x}:00"
             place = "1:0:0:" if item % 2 else ":"
             parts.append(
                 f'[[subnet.reservation]]\nduid = "{duid}"\naddress = "2001:db8:{number:x}:0:{place}{item + 16:x}"\n'

@@ -39,6 +39,26 @@ class Holes:
         self.odd = sum(odd(first, last) for first, last in zip(firsts, lasts, strict=True))
         """How many odd addresses lie in them."""
 
+    def parts(self) -> tuple[int, int, Sequence[int], Sequence[int], Sequence[int], Range | None, int]:
+        """Give all that the holes are made of, so that they can be made again with less work."""
+        return self._base, self._shift, self._firsts, self._lasts, self._before, self._fits, self.odd
+
+    @staticmethod
+    def of_parts(
+        base: int,
+        shift: int,
+        firsts: Sequence[int],
+        lasts: Sequence[int],
+        before: Sequence[int],
+        fits: Range | None,
+        odd_addresses: int,
+    ) -> Holes:
+        """Make holes of what `parts` gave."""
+        made = Holes((), fits)
+        made._base, made._shift, made.odd = base, shift, odd_addresses
+        made._firsts, made._lasts, made._before = firsts, lasts, before
+        return made
+
     def __bool__(self) -> bool:
         return len(self._firsts) > 0
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tandem import __version__, is_compiled
-from tandem.config.load import Loaded, load
+from tandem.config.load import Loaded
 from tandem.config.partners import what_moved
 from tandem.config.problems import ConfigError
 from tandem.effects.effects import Answer, Effects, Note, Out, Send, ToPartner
@@ -39,6 +39,7 @@ from tandem.runtime.notify import notify, watchdog_s
 from tandem.runtime.partners import Partners
 from tandem.runtime.poison import Poison
 from tandem.runtime.recent import Recent
+from tandem.runtime.reload import Reloader, keep
 from tandem.runtime.state import State
 from tandem.runtime.unserved import Unserved
 from tandem.runtime.watch import Watch
@@ -99,6 +100,11 @@ class Runtime:
         self._second_look: asyncio.TimerHandle | None = None
         self._watch = Watch(self._loop, lambda number: self._guard(self._readable, number))
         self._doors = Doors(self._watch.open, self._watch.close, self._door_failed)
+        self._reloader = Reloader(
+            path, loaded.name, lambda found: self._guard(self._loaded_again, found), self._loading
+        )
+        self._is_reloading = False
+        """Whether the node is yet to go on with a changed file."""
         self._started = time.monotonic()
 
     async def run(self) -> None:
@@ -107,7 +113,7 @@ class Runtime:
         self._writer.start()
         self._look_at_interfaces()
         self._loop.add_reader(self._interfaces, self._interfaces_changed)
-        self._loop.add_signal_handler(signal.SIGHUP, self._guard, self._reload)
+        self._loop.add_signal_handler(signal.SIGHUP, self._guard, self._reloader.reload)
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stop_now)
         self._partners.use(self._loaded.lines)
@@ -142,6 +148,8 @@ class Runtime:
         self._unserved.add(effects.notes)
         self._tell(effects.notes)  # last: nobody waits for it
         self._alarm.set(effects.wake)
+        if self._is_reloading and not self._node.is_reloading:
+            self._reloaded()
         batch, self._last_to_do = self._last_to_do, None
         if batch is not None and self._writer.commit_at_once(batch):
             self._written(None)
@@ -293,27 +301,37 @@ class Runtime:
 
     # -- signals and the end
 
-    def _reload(self) -> None:
+    def _loading(self, what: str, done: int, total: int) -> None:
+        count = f", {done:,} of {total:,}" if total else ""
+        notify(f"STATUS=Reading {self._path} again: {what}{count}")
+
+    def _loaded_again(self, found: Loaded | ConfigError) -> None:
         """Take over a changed file; with a bad one, go on with the old."""
-        try:
-            loaded = load(self._path, self._loaded.name)
-        except ConfigError as error:
-            self._refused = error.problems
+        notify("STATUS=")
+        if isinstance(found, ConfigError):
+            self._refused = found.problems
         else:
-            self._refused = what_moved(self._loaded.settings, loaded.settings)
+            self._refused = what_moved(self._loaded.settings, found.settings)
         for sentence in self._refused:
             self._say("reload-refused", "error", why=sentence)
-        if self._refused:
+        if self._refused or isinstance(found, ConfigError):
+            keep()
             return
         notify("RELOADING=1")
-        self._loaded = loaded
-        self._unserved.use(loaded.settings)
-        self._partners.use(loaded.lines)
-        self._doors.listen(loaded.endpoints)
-        self._handle((Reload(loaded.settings),))
+        self._loaded = found
+        self._is_reloading = True
+        self._unserved.use(found.settings)
+        self._partners.use(found.lines)
+        self._doors.listen(found.endpoints)
+        self._handle((Reload(found.settings),))
         self._look_at_interfaces()
-        for each in needs_restart(self._started_with, loaded.server):
+        for each in needs_restart(self._started_with, found.server):
             self._say("reload-partly", "warning", why=each)
+
+    def _reloaded(self) -> None:
+        """Take notice that the node goes on with the changed file."""
+        self._is_reloading = False
+        keep()
         notify("READY=1")
         self._say("reloaded", file=str(self._path))
 
@@ -339,6 +357,7 @@ class Runtime:
     async def _drain(self) -> None:
         """Take nothing more in; let out what only waits for the disk."""
         self._watch.stop()
+        await self._reloader.stop()
         if self._stopped.exception() is None:
             self._handle((Shutdown(),))
         await self._partners.stop()
