@@ -14,6 +14,7 @@ from tandem.admin import backup as backups
 from tandem.admin import clock, failover, importing, leases, pki, token
 from tandem.admin.client import CommandFailed, ControlClient
 from tandem.admin.console import console_for_people, echo, echo_json
+from tandem.admin.progress import Progress, progress_of_start, progress_on_terminal
 from tandem.admin.show import print_explanation, print_settings, print_status
 from tandem.admin.target import DEFAULT_STATE_DIR, AsJson, Socket, StateDir, connect
 
@@ -61,7 +62,7 @@ def serve(
     from tandem.runtime.serve import serve as run
     from tandem.stores.store import StoreError
 
-    loaded = load_or_fail(file, server)
+    loaded = load_or_fail(file, server, progress_of_start(file))
     as_json = not sys.stderr.isatty() if loaded.log.format is None else loaded.log.format == "json"
     try:
         run(file, loaded, state_dir or Path(loaded.server.state_dir), Log(loaded.log.level, as_json))
@@ -91,13 +92,13 @@ def web(
 @app.command(epilog="Example: tandem check /etc/tandem/tandem.toml --server b")
 def check(file: File, server: ServerName = None) -> None:
     """Say what is wrong with a file, all of it; with --server, also what that server would do."""
-    from tandem.config.load import load, parse, read_text
+    from tandem.config.load import load_first
     from tandem.config.problems import ConfigError
     from tandem.runtime.interfaces import missing_interfaces
 
     try:
-        names = sorted(parse(read_text(file)).server)
-        loaded = load(file, server or names[0])
+        with progress_on_terminal() as progress:
+            loaded, names = load_first(file, server, progress)
     except ConfigError as error:
         fail(*error.problems)
     if loaded.complaints:
@@ -238,13 +239,16 @@ def sim(
     raise typer.Exit(run_one(world, console, trace, save))
 
 
-def load_or_fail(file: Path, server: str | None) -> Loaded:
+def load_or_fail(file: Path, server: str | None, progress: Progress | None = None) -> Loaded:
     """Read a configuration file for one of its servers, or say all that is wrong with it and end."""
     from tandem.config.load import load
     from tandem.config.problems import ConfigError
 
     try:
-        return load(file, server)
+        if progress is not None:
+            return load(file, server, progress)
+        with progress_on_terminal() as shown:
+            return load(file, server, shown)
     except ConfigError as error:
         fail(*error.problems)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -189,7 +189,7 @@ def what_moved(before: Settings, after: Settings) -> list[str]:
                 found.append(
                     f"failover.{old.name}: the roles are swapped. Stop both servers, and start them with the new file."
                 )
-            if old.name != new.name and any(_overlap(a, b) for a in old.territories for b in new.territories):
+            if old.name != new.name and _meet(old.territories, new.territories):
                 found.append(
                     f"failover.{new.name}: it has space that is {old.name}'s. Take the subnet out on both servers, "
                     "let its leases run out, and add it again."
@@ -197,5 +197,12 @@ def what_moved(before: Settings, after: Settings) -> list[str]:
     return found
 
 
-def _overlap(a: Interval, b: Interval) -> bool:
-    return a[0] <= b[1] and b[0] <= a[1]
+def _meet(some: Sequence[Interval], others: Sequence[Interval]) -> bool:
+    """True if any of some intervals overlaps any of others. Both are sorted, and neither overlaps itself."""
+    at = 0
+    for first, last in some:
+        while at < len(others) and others[at][1] < first:
+            at += 1
+        if at < len(others) and others[at][0] <= last:
+            return True
+    return False

@@ -28,6 +28,11 @@ class OptionSet:
         """Return the number of options."""
         return len(self.encoded) + bool(self.vendors)
 
+    @property
+    def says_anything(self) -> bool:
+        """True if what a client is told can depend on it."""
+        return bool(self.encoded or self.vendors or self.always or self.always_of_vendors)
+
     def packed(self) -> PackedOptions:
         """Return the same in types that can be marshalled."""
         vendors = {enterprise: dict(suboptions) for enterprise, suboptions in self.vendors.items()}

@@ -30,7 +30,7 @@ class Layout:
         self, records: Mapping[int, bytes], pools: Iterable[Pool], wanted: Iterable[tuple[Range, Holes]]
     ) -> None:
         self._records = records
-        self._before = {pool.range: pool for pool in pools}
+        self._before = {pool.range.first: pool for pool in pools}
         self._wanted = sorted(wanted, key=itemgetter(0))
         self.pools: list[Pool] = []
         """In the order of their ranges."""
@@ -53,8 +53,8 @@ class Layout:
     def steps(self) -> Iterator[None]:
         """Do the work, a bounded part with each step."""
         for number, (range_, holes) in enumerate(self._wanted):
-            pool = self._before.get(range_)
-            if pool is None or pool.has_foreign or not (yield from self._adjusts(pool, holes)):
+            pool = self._before.get(range_.first)
+            if pool is None or pool.range != range_ or pool.has_foreign or not (yield from self._adjusts(pool, holes)):
                 pool = Pool(range_, holes)
                 self._fresh.append(number)
                 self._fresh_firsts.append(range_.first)

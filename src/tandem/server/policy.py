@@ -142,10 +142,12 @@ class Policy:
 
 
 def _combination(client: Client, homes: Sequence[Home]) -> Combination:
-    return (
-        homes[0].subnet if homes else _first_subnet(client),
-        tuple(dict.fromkeys(home.pool for home in homes if home.pool is not None)),
-        client.reservation,
+    subnet, reservation = homes[0].subnet if homes else _first_subnet(client), client.reservation
+    pools = [home.pool for home in homes if home.pool is not None and home.pool.options.says_anything]
+    return (  # without scopes that have no options: thousands of subnets have none of their own
+        subnet if subnet is not None and subnet.options.says_anything else None,
+        tuple(dict.fromkeys(pools)),
+        reservation if reservation is not None and reservation.options.says_anything else None,
         client.classes,
         client.message.requested,
         client.message.type == MessageType.INFORMATION_REQUEST,

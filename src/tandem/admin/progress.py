@@ -1,0 +1,63 @@
+"""Says how far the reading of a large configuration file has come: on a terminal, to systemd, and in the log."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tandem.runtime.logs import Log
+from tandem.runtime.notify import notify
+
+Progress = Callable[[str, int, int], None]
+QUIET_S = 1.0
+"""What is read within this time needs no progress; later there is some once in so much time."""
+EXTEND_S = 60
+"""How much longer systemd is to wait with each step. Some steps of a file with a million reservations take long."""
+
+
+class Paced:
+    """Passes progress on, not more often than people can read."""
+
+    def __init__(self, tell: Callable[[str, float], None]) -> None:
+        self._tell = tell
+        self._began = self._told = time.monotonic()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Take in what is being done, and how many of how many are."""
+        now = time.monotonic()
+        if now - self._told >= QUIET_S:
+            self._told = now
+            self._tell(f"{what}, {done:,} of {total:,}" if total else what, round(now - self._began, 1))
+
+
+@contextlib.contextmanager
+def progress_on_terminal() -> Iterator[Progress]:
+    """Show progress on standard error as long as it is needed, if that is a terminal."""
+    shown = False
+
+    def tell(what: str, seconds: float) -> None:
+        nonlocal shown
+        if sys.stderr.isatty():
+            shown = True
+            print(f"\r\033[K{seconds:.0f} s: {what}", end="", file=sys.stderr, flush=True)
+
+    try:
+        yield Paced(tell)
+    finally:
+        if shown:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+def progress_of_start(path: Path) -> Progress:
+    """Tell systemd and the log how far a server has come with its file; what that says of the log is not known yet."""
+    log = Log("info", as_json=not sys.stderr.isatty())
+
+    def tell(what: str, seconds: float) -> None:
+        notify(f"STATUS=Loading {path}: {what}\nEXTEND_TIMEOUT_USEC={EXTEND_S * 1_000_000}")
+        log.say("loading-file", file=str(path), doing=what, seconds=seconds)
+
+    notify(f"EXTEND_TIMEOUT_USEC={EXTEND_S * 1_000_000}")
+    return Paced(tell)
