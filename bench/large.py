@@ -154,6 +154,19 @@ def resident_mb(pid: int) -> tuple[int, int]:
     return int(found["VmRSS"].split()[0]) // 1024, int(found["VmHWM"].split()[0]) // 1024
 
 
+def processor_s(pid: int) -> float:
+    """Give the processor time of a process, which other work on the machine changes little."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class Start(NamedTuple):
+    """What a start took until the first answer."""
+
+    seconds: float
+    processor_s: float
+
+
 def free_port() -> int:
     """Give a port of loopback that nothing listens on."""
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
@@ -161,7 +174,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def measure_kea(subnets: int, reservations: int, folder: Path) -> float:
+def measure_kea(subnets: int, reservations: int, folder: Path) -> Start:
     """Give how long Kea takes from its start to its first answer."""
     port, own = free_port(), free_port()
     path = folder / "kea.json"
@@ -175,14 +188,14 @@ def measure_kea(subnets: int, reservations: int, folder: Path) -> float:
         subprocess.Popen(command, env=environment, stdout=out, stderr=out) as kea,
     ):
         try:
-            took = stream.first_answer_s(began)
-            print(f"Kea: first answer after {took:.1f} s; memory {resident_mb(kea.pid)[0]} MB")
+            took = Start(stream.first_answer_s(began), processor_s(kea.pid))
+            print(f"Kea: first answer after {_took(took)}; memory {resident_mb(kea.pid)[0]} MB")
         finally:
             kea.terminate()
     return took
 
 
-def measure_tandem(subnets: int, reservations: int, folder: Path, reloads: int) -> float:
+def measure_tandem(subnets: int, reservations: int, folder: Path, reloads: int) -> Start:
     """Give how long Tandem takes; then let clients renew without and with reloads, and say how long they waited."""
     port = free_port()
     path = folder / "tandem.toml"
@@ -198,9 +211,9 @@ def measure_tandem(subnets: int, reservations: int, folder: Path, reloads: int) 
     command = [sys.executable, "-m", "tandem", "serve", str(path)]
     with log.open("w") as out, subprocess.Popen(command, stdout=out, stderr=out) as server:
         try:
-            took = stream.first_answer_s(began)
+            took = Start(stream.first_answer_s(began), processor_s(server.pid))
             now, most = resident_mb(server.pid)
-            print(f"Tandem: first answer after {took:.1f} s; memory {now} MB, at most {most} MB")
+            print(f"Tandem: first answer after {_took(took)}; memory {now} MB, at most {most} MB")
             stream.fill()
             _show("undisturbed", stream.renew(time.monotonic() + 5.0))
             for number in range(reloads):
@@ -227,6 +240,10 @@ def _reload(number: int, path: Path, log: Path, server: subprocess.Popen[bytes],
     _show(f"during reload {number + 1}, which took about {seconds:.1f} s", took)
 
 
+def _took(start: Start) -> str:
+    return f"{start.seconds:.1f} s ({start.processor_s:.1f} s of a processor)"
+
+
 def _show(what: str, took: list[float]) -> None:
     ordered = sorted(took)
     shown = [
@@ -248,7 +265,8 @@ def main() -> None:
         folder = Path(name)
         ours = measure_tandem(arguments.subnets, arguments.reservations, folder, arguments.reloads)
         if not arguments.no_kea:
-            print(f"times Kea: {ours / measure_kea(arguments.subnets, arguments.reservations, folder):.2f}")
+            kea = measure_kea(arguments.subnets, arguments.reservations, folder)
+            print(f"times Kea: {ours.seconds / kea.seconds:.2f}, of processor {ours.processor_s / kea.processor_s:.2f}")
 
 
 if __name__ == "__main__":

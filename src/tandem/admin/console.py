@@ -78,6 +78,12 @@ def echo(*lines: str, err: bool = False) -> None:
         typer.echo(printable(line), err=err)
 
 
+def echo_over(line: str) -> None:
+    """Write a line on standard error over the one that was written so before; an empty one only removes that."""
+    sys.stderr.write(f"\r\033[K{printable(line)}")
+    sys.stderr.flush()
+
+
 def echo_text(text: str) -> None:
     """Write a text of several lines, such as a file."""
     echo(*text.removesuffix("\n").split("\n"))

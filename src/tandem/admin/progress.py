@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from tandem.admin.console import echo_over
 from tandem.runtime.logs import Log
 from tandem.runtime.notify import notify
 
@@ -42,13 +43,13 @@ def progress_on_terminal() -> Iterator[Progress]:
         nonlocal shown
         if sys.stderr.isatty():
             shown = True
-            print(f"\r\033[K{seconds:.0f} s: {what}", end="", file=sys.stderr, flush=True)
+            echo_over(f"{seconds:.0f} s: {what}")
 
     try:
         yield Paced(tell)
     finally:
         if shown:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
+            echo_over("")
 
 
 def progress_of_start(path: Path) -> Progress:

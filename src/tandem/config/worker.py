@@ -19,12 +19,14 @@ from tandem.config.load import load
 from tandem.config.problems import ConfigError
 from tandem.config.transfer import write_loaded
 
+STANDARD_OUTPUT = 1
 NICE = 10
 """How much this process stands back behind the server."""
 
 
 def _tell(*words: object) -> None:
-    print(json.dumps(words), flush=True)
+    with os.fdopen(STANDARD_OUTPUT, "w", closefd=False) as out:
+        out.write(json.dumps(words) + "\n")
 
 
 def main(file: str, server: str, descriptor: str) -> None:
