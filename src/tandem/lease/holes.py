@@ -41,7 +41,7 @@ class Holes:
 
     def parts(self) -> tuple[int, int, Sequence[int], Sequence[int], Sequence[int], Range | None, int]:
         """Give all that the holes are made of, so that they can be made again with less work."""
-        return self._base, self._shift, self._firsts, self._lasts, self._before, self._fits, self.odd
+        return self._base, self._shift, self._firsts, self._lasts, self._before, self.fits, self.odd
 
     @staticmethod
     def of_parts(
