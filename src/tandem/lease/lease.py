@@ -143,11 +143,6 @@ def state_expiration_time_of(record: bytes) -> int:
     return u32(record, STATE_EXPIRATION_AT)
 
 
-def start_time_of_state_of(record: bytes) -> int:
-    """Give the start-time-of-state in a packed lease."""
-    return u32(record, STATE_EXPIRATION_AT - 8)
-
-
 def client_last_transaction_time_of(record: bytes) -> int:
     """Give the client-last-transaction-time in a packed lease."""
     return u32(record, STATE_EXPIRATION_AT - 4)
