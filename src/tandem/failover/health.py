@@ -30,7 +30,9 @@ def _service(endpoint: Endpoint) -> Iterator[Problem]:
     since, until = record.start_time_of_state, record.wait_until or None
     if endpoint.aside:
         yield problem(
-            "stepped-aside", f"{name}: this server leaves all clients to its partner: {endpoint.aside}.", about=name
+            "stepped-aside",
+            f"{name}: this server has stepped aside, so that its partner serves alone: {endpoint.aside}.",
+            about=name,
         )
         return
     if endpoint.cannot_serve:
