@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -196,7 +197,7 @@ class Pair:
         for server in (self.a, self.b):
             server.state_dir.mkdir()
             for name in ("ca.crt", f"{server.name}.crt", f"{server.name}.key"):
-                (server.state_dir / name).write_bytes((folder / "pki" / name).read_bytes())
+                shutil.copy(folder / "pki" / name, server.state_dir)  # with its mode: a key is for its owner alone
             # The files differ in the port alone, so that the primary's connection passes through the cable.
             dialed = self.cable.port if server is self.a else port
             text = CONFIGURATION.format(port_a=port_a, port_b=port_b, folder=folder, port=dialed, keepalive=KEEPALIVE_S)
