@@ -27,7 +27,7 @@ from tandem.sim.client import SimClient
 HOSTILE = "[/x][bold] :cd: \x1b[2J\r\u202e"
 SHOWN = "[/x][bold] :cd: \\x1b[2J\\x0d\\u202e"
 LEASE = "2001:db8:cd:ab:100::1"
-AS_THEY_ARE = frozenset(("lease",))
+AS_THEY_ARE = frozenset(("lease", "severity"))
 """What is read again by the program that shows it."""
 ASKING = {
     ("status",): [],
@@ -39,6 +39,7 @@ ASKING = {
     ("failover", "partner-down"): ["--dry-run"],
     ("failover", "handover"): ["--yes"],
     ("failover", "resume"): [],
+    ("clock", "accept"): ["--yes"],
 }
 NOT_ASKING = {"serve", "web", "check", "schema", "backup", "restore", "demo", "sim", "import", "pki", "token"}
 """Commands that print nothing of what a server answers, but for refusals."""
@@ -125,7 +126,7 @@ def test_answers_are_shown_as_they_are(
         code, shown = run(monkeypatch, capsys, *words, *ASKING[words], "--socket", str(path))
     assert "\x1b" not in shown
     assert "\u202e" not in shown
-    if words not in (("lease", "release"), ("failover", "handover"), ("failover", "resume")):
+    if words not in (("lease", "release"), ("failover", "handover"), ("failover", "resume"), ("clock", "accept")):
         assert SHOWN in shown
         assert code == 0
     if words[0] == "lease":

@@ -223,7 +223,7 @@ async def _page(state: Path) -> dict[str, Any]:
     live = Live(link)
     try:
         await live.look()
-        told = live.listen()
+        told = live.listen("::1")
         found: dict[str, Any] = json.loads(await anext(told))
         await told.aclose()
         return found
