@@ -48,10 +48,12 @@ RELOAD_STEPS_PER_CALL: Final = 64
 
 
 class Identity(NamedTuple):
-    """What a server keeps for life: its DUID, and the secret that makes its choices unpredictable."""
+    """Who a server is: its DUID, the secret that makes its choices unpredictable, and which start this is."""
 
     duid: bytes
     secret: bytes
+    incarnation: bytes = bytes(8)
+    """Eight octets, random at each start: see `failover.history`."""
 
 
 class Node:
@@ -85,7 +87,8 @@ class Node:
         self._longest_promise_s = 0
         self._table.use_pools(_pools(settings))
         self._use_space(settings)
-        self._relationships = Relationships(settings.relationships, table, facts or {}, self._lapse.moment(now, 0))
+        moment = self._lapse.moment(now, 0)
+        self._relationships = Relationships(settings.relationships, table, facts or {}, identity.incarnation, moment)
 
     def handle(self, now: Now, events: Sequence[Event]) -> Effects:
         """Take in everything that just happened and say what is to be done about it.

@@ -3,6 +3,7 @@
 serve FILE                        start a and b with FILE.toml; their first connection comes with the next tick
 start a | crash a | wipe a        start from what is on disk; die without a word; lose the disk while dead
 stop a                            stop in good order
+copy a | restore a [marked]       copy a disk; put the copy back while the server is dead; marked: by `tandem restore`
 tick 61s                          let time pass, a second at a time
 utc a +10s                        step one server's wall clock
 cut | heal                        the partners' network: while it is cut, everything between them is lost
@@ -56,7 +57,9 @@ from tandem.effects.events import (
 )
 from tandem.effects.now import Now
 from tandem.failover.handshake import write_terms
+from tandem.failover.history import COMMITS_FACT, HEARD_FACT_PREFIX, HISTORY_FACT
 from tandem.failover.record import FACT_PREFIX, HEARTBEAT_FACT, Record, read_record
+from tandem.failover.relationships import RESTORED_FACT
 from tandem.failover.states import State
 from tandem.lease.change import Change, Put
 from tandem.lease.lease import BindingStatus, Lease, key_of, show_key, unpack
@@ -75,6 +78,7 @@ from tandem.wire.reader import Reader
 from tandem.wire.times import to_wire
 
 HERE = Path(__file__).parent
+QUIET_FACTS = (HEARTBEAT_FACT, COMMITS_FACT, HISTORY_FACT, RESTORED_FACT)
 QUIET_NOTES = ("answered", "lease-ended", "dropped", "held-to-mclt")
 QUIET_MESSAGES = (FailoverType.CONTACT,)
 ROUNDS_MAX = 100_000
@@ -105,6 +109,8 @@ class Server:
         self.utc_step = 0
         self.wake: float | None = None
         self.disk_is_full = False
+        self.starts = 0
+        self.copy: tuple[dict[int, bytes], dict[str, bytes]] = {}, {}
         self.interfaces = dict(INTERFACES)
         self.ends: dict[int, End] = {}
 
@@ -159,7 +165,8 @@ class Conversation:
         server = self._servers[name]
         server.table = load_table(Put(key, record) for key, record in server.leases.items())
         settings = load(HERE / f"{self._file}.toml", name).settings
-        identity = Identity(server.duid, b"secret of a test")
+        server.starts += 1
+        identity = Identity(server.duid, b"secret of a test", b"start%3d" % server.starts)
         server.node = Node(settings, identity, server.table, self._now(server), server.facts)
         self._handle(server, Interfaces(server.interfaces))
 
@@ -173,6 +180,16 @@ class Conversation:
         self._handle(server, Shutdown())
         self._deliver()
         server.node = None
+
+    def _do_copy(self, name: str) -> None:
+        server = self._servers[name]
+        server.copy = dict(server.leases), dict(server.facts)
+
+    def _do_restore(self, name: str, how: str = "unmarked") -> None:
+        server = self._servers[name]
+        server.leases, server.facts = dict(server.copy[0]), dict(server.copy[1])
+        if how == "marked":
+            server.facts[RESTORED_FACT] = b"%d" % self._now(server).utc
 
     def _do_wipe(self, name: str) -> None:
         self._servers[name].leases.clear()
@@ -277,7 +294,7 @@ class Conversation:
         is_primary = server.name == "a"
         type_ = FailoverType.CONNECTREPLY if is_primary else FailoverType.CONNECT
         relationship = load(HERE / f"{self._file}.toml", server.name).settings.relationships[0]
-        usual = read_options(Reader(write_terms(relationship, type_, relationship.mclt_s, b"")))
+        usual = read_options(Reader(write_terms(relationship, type_, relationship.mclt_s, b"", None)))
         others = [
             TERMS[name](int(value)) for name, _, value in (word.partition("=") for word in words) if name in TERMS
         ]
@@ -449,7 +466,7 @@ class Conversation:
                 partner = record.partner_state.words if record.partner_state else "unknown"
                 yield f"{name} commits state {record.state.words}, partner {partner}"
             else:
-                assert change.name == HEARTBEAT_FACT
+                assert change.name in QUIET_FACTS or change.name.startswith(HEARD_FACT_PREFIX)
         for each in (*effects.at_once, *effects.then):
             match each:
                 case ToPartner() if each.connection in server.ends:

@@ -191,7 +191,7 @@ def test_prefixes_of_several_lengths_are_refused(type_: FailoverType, flags: int
     """6.1.2, 6.1.3, 5.5.2: they could not be taken over; without prefixes it makes no difference."""
     (with_prefixes,) = load(CAMPUS, "a").settings.relationships
     without = replace(with_prefixes, pools=tuple(pool for pool in with_prefixes.pools if pool.length == 128))
-    terms = read_options(Reader(write_terms(with_prefixes, type_, 3600, b"")))
+    terms = read_options(Reader(write_terms(with_prefixes, type_, 3600, b"", None)))
     others = [each for each in terms if not isinstance(each, fo.Connect)]
     told = message(type_, 1, [*others, fo.Connect(flags)] if flags is not None else others)
     read_terms(told, without)

@@ -9,7 +9,8 @@ import pytest
 from tandem.effects.effects import Effects
 from tandem.effects.settings import Relationship
 from tandem.failover.fingerprint import Fingerprint
-from tandem.failover.handshake import DETAILS, ENTERPRISE
+from tandem.failover.handshake import DETAILS
+from tandem.failover.history import ENTERPRISE
 from tandem.lease.space import Range, Role
 from tandem.wire.failover import FailoverType, message
 from tandem.wire.options import VendorOptions

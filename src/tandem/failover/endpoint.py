@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import inf
-from typing import Final
+from typing import Final, NamedTuple
 
 from tandem.effects.effects import Effects, Hangup
 from tandem.effects.now import Moment
-from tandem.effects.rules import Rules, Serve
+from tandem.effects.rules import Rules
 from tandem.effects.settings import Relationship
 from tandem.failover.exchange import Exchange
-from tandem.failover.handshake import Refuse, check_clock, read_status, read_terms, write_status, write_terms
+from tandem.failover.handshake import Refuse, Terms, check_clock, read_status, read_terms, write_status, write_terms
+from tandem.failover.history import History, Position, split_position
 from tandem.failover.machine import Machine
 from tandem.failover.record import Record
 from tandem.failover.session import SKEW_WARN_S, Session
+from tandem.failover.state_message import ToldState, read_state, write_state
 from tandem.failover.states import Happening, State
 from tandem.lease.space import Role
 from tandem.lease.table import LeaseTable
-from tandem.wire import failover_options as fo
-from tandem.wire.failover import FailoverMessage, FailoverType, find
-from tandem.wire.failover_options import FailoverStatus, ServerFlags
-from tandem.wire.option import Option, write_options
+from tandem.wire.failover import FailoverMessage, FailoverType
+from tandem.wire.failover_options import FailoverStatus
 from tandem.wire.reader import WireError
-from tandem.wire.times import from_wire, to_wire
 
 REDIAL_SOON_S: Final = 0.1
 REDIAL_S: Final = 1.0
@@ -32,15 +31,30 @@ DIAL_TIMEOUT_S: Final = 15.0
 WAKE_MIN_S: Final = 0.01
 
 
+class Memory(NamedTuple):
+    """What the disk says of a relationship when its endpoint is made."""
+
+    record: Record | None
+    last_operation: int
+    """The UTC second at which this server last operated, 0 if never."""
+    heard: Position | None
+
+
 class Endpoint:
     """Speaks with one partner, and knows what may be done for clients meanwhile."""
 
     def __init__(
-        self, relationship: Relationship, table: LeaseTable, record: Record | None, last_operation: int, now: Moment
+        self,
+        relationship: Relationship,
+        table: LeaseTable,
+        history: History,
+        memory: Memory,
+        now: Moment,
     ) -> None:
         self.relationship = relationship
         self.table = table
-        self.machine = Machine(relationship, record, last_operation, now)
+        self._history = history
+        self.machine = Machine(relationship, memory.record, memory.last_operation, now)
         self.exchange = Exchange(relationship, table)
         self.session: Session | None = None
         self.aside = ""
@@ -51,6 +65,8 @@ class Endpoint:
         """Why this server could not serve if it had to; empty if it could."""
         self.partner_cannot_serve = False
         self.last_refusal = ""
+        self.heard: Position | None = memory.heard
+        """The partner's position that was heard last (see `failover.history`)."""
         self.heard_utc = 0
         """When the partner was last heard in any way, in UTC seconds."""
         self._dial_at = now.mono
@@ -80,8 +96,9 @@ class Endpoint:
             due = self._dial_at
         if self.machine.starting:
             due = min(due, self.machine.startup_until)
-        elif self.machine.record.wait_until:
-            due = min(due, now.mono + max(1, self.machine.record.wait_until - now.lapse_utc))
+        else:
+            for until in (self.machine.record.wait_until, self.machine.record.untrusted_until):
+                due = min(due, now.mono + max(1, until - now.lapse_utc)) if until else due
         return max(now.mono + WAKE_MIN_S, due)
 
     def use(self, relationship: Relationship, now: Moment, effects: Effects) -> None:
@@ -97,62 +114,11 @@ class Endpoint:
         if self.session is None or not self.machine.ok:
             return False
         record = self.machine.record
-        more = self.exchange.pump(now, self.session, record.state, record.partner_state, effects)
-        if self.aside_when_told and not self.exchange.updates.waiting:
-            self.step_aside(now, self.aside_when_told, effects)
-        return more
+        return self.exchange.pump(now, self.session, record.state, record.partner_state, effects)
 
     def holds(self, connection: int) -> bool:
         """Say whether that connection is the one in use."""
         return self.session is not None and self.session.connection == connection
-
-    # -- stepping aside (RFC 7031 4.7)
-
-    def mind_service(self, now: Moment, reason: str, is_mute: bool, effects: Effects) -> None:
-        """Step aside if this server cannot serve, and its partner can; come back when it can again.
-
-        A secondary that is in step only raises an alarm: clients do not need it. But who is mute, since its disk takes
-        nothing, can acknowledge nothing either, and what it was about to say is lost: the connection has to go.
-        """
-        if reason == self.cannot_serve:
-            return
-        before, self.cannot_serve = self.cannot_serve, reason
-        if reason and before and self.aside == before:
-            self.aside = reason  # it comes back when that is over
-        if not reason:
-            if self.aside == before:
-                self.come_back(now, effects)
-            return
-        effects.note("cannot-serve", "error", relationship=self.relationship.name, why=reason)
-        is_spare = self.role is Role.SECONDARY and self.machine.record.state is State.NORMAL
-        can_leave = self.machine.ok and not is_spare and not self.partner_cannot_serve
-        if (can_leave or is_mute) and not self.aside:
-            self.step_aside(now, reason, effects)
-
-    def step_aside(self, now: Moment, reason: str, effects: Effects) -> None:
-        """Serve no more, and say so, so that the partner serves alone. A secondary in NORMAL serves nobody anyway."""
-        if self.rules().serve is not Serve.NONE:
-            self.machine.last_operation = now.utc
-        self.aside = reason
-        self.aside_when_told = ""
-        effects.note("stepped-aside", "error", relationship=self.relationship.name, why=reason)
-        self.hang_up(now, effects, reason, write_status(FailoverStatus.SERVER_SHUTTING_DOWN, reason))
-        self._dial_at = now.mono + REDIAL_REFUSED_S
-
-    def come_back(self, now: Moment, effects: Effects) -> None:
-        """Serve again, through STARTUP; if this server was only about to step aside, it just goes on.
-
-        While it cannot serve it stays aside, until it can.
-        """
-        self.aside_when_told = ""
-        if self.aside and self.cannot_serve:
-            self.aside = self.cannot_serve
-        if not self.aside or self.cannot_serve:
-            return
-        effects.note("came-back", "warning", relationship=self.relationship.name)
-        self.aside = ""
-        self.machine.start(now, "this server serves again")
-        self._dial_at = now.mono
 
     # -- connections
 
@@ -169,9 +135,8 @@ class Endpoint:
             effects.lines.append(Hangup(connection))
             return
         self.session = Session(connection, peer, now)
-        options = write_terms(
-            self.relationship, FailoverType.CONNECT, self.relationship.mclt_s, self.exchange.fingerprint.digest
-        )
+        mclt_s, digest = self.relationship.mclt_s, self.exchange.fingerprint.digest
+        options = write_terms(self.relationship, FailoverType.CONNECT, mclt_s, digest, self.heard)
         self.session.send(FailoverType.CONNECT, options, effects.at_once, now)
 
     def accept(
@@ -198,11 +163,10 @@ class Endpoint:
             self.hang_up(now, effects, "the partner opened a new connection")
         self.session = session
         self._use_mclt(terms.mclt_s, effects)
-        options = write_terms(
-            self.relationship, FailoverType.CONNECTREPLY, terms.mclt_s, self.exchange.fingerprint.digest
-        )
+        digest = self.exchange.fingerprint.digest
+        options = write_terms(self.relationship, FailoverType.CONNECTREPLY, terms.mclt_s, digest, self.heard)
         session.answer(FailoverType.CONNECTREPLY, message.transaction_id, options, effects.at_once)
-        self._establish(now, terms.keepalive_s, terms.max_unacked, terms.digest, effects)
+        self._establish(now, terms, effects)
 
     def lost(self, now: Moment, reason: str, effects: Effects) -> None:
         """Hear that the connection is gone."""
@@ -215,6 +179,10 @@ class Endpoint:
             effects.note("partner-lost", "warning", relationship=self.relationship.name, why=reason)
         self.machine.partner_lost(now, reason, self.exchange.updates.told_until)
         self.follow(now, effects)
+
+    def dial_at(self, mono: float) -> None:
+        """Open the next connection at that monotonic time."""
+        self._dial_at = mono
 
     def may_dial(self, now: Moment) -> bool:
         """Say whether the partner is to be called now, which is then taken as being done (6.1)."""
@@ -238,18 +206,34 @@ class Endpoint:
         effects.lines.append(Hangup(session.connection))
         self.lost(now, reason, effects)
 
-    def _establish(
-        self, now: Moment, keepalive_s: int, max_unacked: int, digest: bytes | None, effects: Effects
-    ) -> None:
+    def _establish(self, now: Moment, terms: Terms, effects: Effects) -> None:
         session = self.session
         assert session is not None
         session.established = True
-        session.partner_keepalive_s = keepalive_s
-        session.max_unacked = max_unacked
+        session.partner_keepalive_s = terms.keepalive_s
+        session.max_unacked = terms.max_unacked
+        session.history = self._history if terms.knows_positions else None
         self.last_refusal = ""
         self.partner_cannot_serve = False
-        self.exchange.connected(session, digest)
+        self.exchange.connected(session, terms.digest)
+        if terms.heard is not None and not self._history.contains(terms.heard):
+            self.roll_back(now, "the partner remembers commits of this server that its disk does not have", effects)
         self._send_state(now, effects)
+
+    def roll_back(self, now: Moment, why: str, effects: Effects) -> None:
+        """Recover as a server does whose disk was lost: this one runs from an older copy of it."""
+        effects.note("rollback-detected", "error", relationship=self.relationship.name, why=why)
+        self.machine.roll_back(now, why)
+        self._commit(effects)
+        self.follow(now, effects)
+
+    def _look_for_rollback(self, now: Moment, told: ToldState, effects: Effects) -> None:
+        """Tell by the time alone whether this server was rolled back, from a partner that knows no positions."""
+        session = self.session
+        assert session is not None
+        if session.history is None and self.machine.is_older_than(told, session.partner_keepalive_s):
+            lost_utc = told.since_utc
+            self.roll_back(now, f"the partner lost touch at {lost_utc}, after this disk's last commit", effects)
 
     # -- messages
 
@@ -258,6 +242,9 @@ class Endpoint:
         session = self.session
         assert session is not None
         session.heard(now, message.sent_time, received_utc)
+        if session.history is not None:
+            position, message = split_position(message)
+            self.heard = position or self.heard
         if abs(session.skew_s) > SKEW_WARN_S and not session.skew_told:
             session.skew_told = True
             effects.note("skew-grows", "warning", relationship=self.relationship.name, seconds=session.skew_s)
@@ -300,7 +287,7 @@ class Endpoint:
             self.dial_failed(now, self.aside, refused=True)
             return
         self._use_mclt(terms.mclt_s, effects)
-        self._establish(now, terms.keepalive_s, terms.max_unacked, terms.digest, effects)
+        self._establish(now, terms, effects)
 
     def _disconnected(self, now: Moment, message: FailoverMessage, effects: Effects) -> None:
         status = read_status(message)
@@ -310,14 +297,16 @@ class Endpoint:
         self.dial_failed(now, reason, refused=True)
 
     def _state_received(self, now: Moment, message: FailoverMessage, effects: Effects) -> None:
-        """RFC 8156 6.4; one with the STARTUP flag says that communications are OK, and moves nothing (8.4.2)."""
-        options = message.read_options()
-        state, flags = find(options, fo.ServerState), find(options, fo.ServerFlagsOption)
-        start = find(options, fo.StartTimeOfState)
-        if state is None or flags is None or state.state not in State._value2member_map_:
-            raise WireError("a STATE needs flags, and a state that can be told")
-        since = from_wire(start.time) if start else 0
-        self.machine.partner_said(now, State(state.state), ServerFlags(flags.flags & 7), since)
+        """RFC 8156 6.4; one with the STARTUP flag says that communications are OK, and moves nothing (8.4.2).
+
+        A state of a later version of the protocol is ignored and counted: it must not end the connection.
+        """
+        told = read_state(message)
+        if told.state is None:
+            effects.note("failover-unknown-state", "warning", relationship=self.relationship.name)
+            return
+        self._look_for_rollback(now, told, effects)
+        self.machine.partner_said(now, told.state, told.flags, told.since_utc)
         if not self.machine.moves:
             self._commit(effects)
         self.follow(now, effects)
@@ -361,7 +350,7 @@ class Endpoint:
             self._send_state(now, effects)
             self._forget_request()
         if self.machine.wants_updates and self.session is not None and not self._requested:
-            type_ = FailoverType.UPDREQALL if self.machine.lost_everything else FailoverType.UPDREQ
+            type_ = FailoverType.UPDREQALL if self.machine.needs_everything else FailoverType.UPDREQ
             self._requested = self.session.send(type_, b"", effects.then, now)
             self._requested_mono = now.mono
 
@@ -370,19 +359,8 @@ class Endpoint:
         session, machine = self.session, self.machine
         if session is None or not session.established:
             return
-        flags = ServerFlags.COMMUNICATED if machine.record.communicated else ServerFlags(0)
-        if machine.starting:
-            flags |= ServerFlags.STARTUP
-        if machine.partner_is_starting:
-            flags |= ServerFlags.ACK_STARTUP
-        options: list[Option] = [
-            fo.ServerState(machine.record.state),
-            fo.ServerFlagsOption(flags),
-            fo.StartTimeOfState(to_wire(machine.record.start_time_of_state)),
-        ]
-        if machine.record.partner_down_time:
-            options.append(fo.PartnerDownTime(to_wire(machine.record.partner_down_time)))
-        session.send(FailoverType.STATE, write_options(options), effects.then, now)
+        options = write_state(machine.record, machine.starting, machine.partner_is_starting)
+        session.send(FailoverType.STATE, session.position(effects) + options, effects.then, now)
 
     def _use_mclt(self, mclt_s: int, effects: Effects) -> None:
         record = self.machine.record
@@ -390,6 +368,17 @@ class Endpoint:
             largest_s = max(mclt_s, record.largest_mclt_s)
             self.remember(replace(record, mclt_s=mclt_s, largest_mclt_s=largest_s), effects)
             effects.note("mclt-changed", "warning", relationship=self.relationship.name, seconds=mclt_s)
+
+    def tell_position(self, effects: Effects) -> None:
+        """Tell the partner this server's position, since an idle server tells it with no other message."""
+        session = self.session
+        if session is not None and session.established and session.history is not None:
+            session.send(FailoverType.CONTACT, session.position(effects), effects.then, None)
+
+    def update_trust(self, now: Moment, effects: Effects) -> None:
+        """Note that all forgotten leases are over, if they are since just now."""
+        if self.machine.trust_again(now):
+            self._commit(effects)
 
     def remember(self, record: Record, effects: Effects) -> None:
         """Take over a changed memory."""

@@ -136,7 +136,7 @@ class Exchange:
             session.answer(FailoverType.BNDREPLY, message.transaction_id, options, effects.then)
             return
         verdicts = [self._decide(now, lease, update, effects) for lease in update.leases]
-        options = write_reply(update, verdicts)
+        options = session.position(effects) + write_reply(update, verdicts)
         session.answer(FailoverType.BNDREPLY, message.transaction_id, options, effects.then)
 
     def _decide(self, now: Moment, theirs: LeaseUpdate, update: Update, effects: Effects) -> LeaseVerdict:

@@ -14,7 +14,8 @@ from typing import Final
 
 from tandem.effects.effects import Effects
 from tandem.effects.settings import Relationship
-from tandem.failover.handshake import DETAILS, DIGEST, ENTERPRISE
+from tandem.failover.handshake import DETAILS, DIGEST
+from tandem.failover.history import ENTERPRISE
 from tandem.lease.holes import Holes
 from tandem.lease.space import Interval, Range, without
 from tandem.wire.failover import FailoverMessage

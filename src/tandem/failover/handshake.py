@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from tandem.effects.settings import Relationship
+from tandem.failover.history import ENTERPRISE, Position, read_position
 from tandem.failover.session import MAX_UNACKED, SKEW_MAX_S
 from tandem.wire import failover_options as fo
 from tandem.wire.failover import FailoverMessage, FailoverType, find
@@ -15,11 +16,9 @@ from tandem.wire.received import ADDRESS_LENGTH
 
 VERSION: Final = (1, 0)
 MCLT_MIN_S: Final = 30
-ENTERPRISE: Final = 32473
-"""The number that RFC 5612 keeps for examples: what is in these options only another Tandem looks for."""
 REASON_MAX: Final = 200
-DIGEST, DETAILS = 1, 2
-"""Suboptions: a digest of all that a server serves, and that in detail."""
+DIGEST, DETAILS, HEARD = 1, 2, 3
+"""Suboptions: a digest of all that a server serves, that in detail, and the partner's position that was last heard."""
 
 
 class Refuse(Exception):
@@ -40,10 +39,19 @@ class Terms(NamedTuple):
     max_unacked: int
     digest: bytes | None
     """None from a partner that is no Tandem."""
+    knows_positions: bool = False
+    """True if the partner tells and remembers positions (see `failover.history`)."""
+    heard: Position | None = None
+    """The position of this server that the partner heard last."""
 
 
-def write_terms(relationship: Relationship, type_: FailoverType, mclt_s: int, digest: bytes) -> bytes:
-    """Give the options of a CONNECT, or of a CONNECTREPLY that agrees."""
+def write_terms(
+    relationship: Relationship, type_: FailoverType, mclt_s: int, digest: bytes, heard: Position | None
+) -> bytes:
+    """Return the options of a CONNECT, or of a CONNECTREPLY that agrees.
+
+    `heard` is the partner's position that was last heard, None if there is none.
+    """
     flags = fo.ConnectFlags.FIXED_PD_LENGTH if relationship.fixed_pd_length else 0
     options: list[Option] = [
         fo.ProtocolVersion(*VERSION),
@@ -51,7 +59,7 @@ def write_terms(relationship: Relationship, type_: FailoverType, mclt_s: int, di
         fo.KeepaliveTime(relationship.keepalive_s),
         fo.MaxUnackedBndupd(MAX_UNACKED),
         fo.Connect(flags),
-        VendorOptions(ENTERPRISE, ((DIGEST, digest),)),
+        VendorOptions(ENTERPRISE, ((DIGEST, digest), (HEARD, heard.pack() if heard else b""))),
     ]
     if type_ is FailoverType.CONNECT:
         options.append(fo.RelationshipName(relationship.name))
@@ -91,8 +99,16 @@ def read_terms(message: FailoverMessage, relationship: Relationship) -> Terms:
         several = "prefixes of several lengths from one pool cannot be followed here (FIXED_PD_LENGTH is not set)"
         raise Refuse(FailoverStatus.NOT_SUPPORTED, several)
     own = next((each for each in options if isinstance(each, VendorOptions) and each.enterprise == ENTERPRISE), None)
-    digest = dict(own.suboptions).get(DIGEST) if own is not None else None
-    return Terms(name.name if name else None, mclt.seconds, keepalive.seconds, unacked.messages, digest)
+    told = dict(own.suboptions) if own is not None else {}
+    return Terms(
+        name.name if name else None,
+        mclt.seconds,
+        keepalive.seconds,
+        unacked.messages,
+        told.get(DIGEST),
+        HEARD in told,
+        read_position(told.get(HEARD, b"")),
+    )
 
 
 def read_terms_name(message: FailoverMessage) -> str | None:

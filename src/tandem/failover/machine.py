@@ -11,8 +11,9 @@ from typing import Final, NamedTuple
 from tandem.effects.now import Moment
 from tandem.effects.rules import Rules, Serve
 from tandem.effects.settings import Relationship
-from tandem.failover.record import Record
+from tandem.failover.record import HEARTBEAT_S, Record
 from tandem.failover.session import SKEW_MAX_S
+from tandem.failover.state_message import ToldState
 from tandem.failover.states import BEHAVIOUR, CUT, ON, Happening, State, served, settle
 from tandem.lease.holes import Holes
 from tandem.lease.share import Share
@@ -21,6 +22,8 @@ from tandem.lease.table import LeaseTable
 from tandem.wire.failover_options import ServerFlags
 
 WAITING: Final = (Serve.NONE, Serve.RENEW_OF_KNOWN)
+OPERATION_MARGIN_S: Final = 2 * HEARTBEAT_S + 2 * SKEW_MAX_S
+"""How long before the partner lost touch an honest server's last commit may be, beside the keepalive time."""
 
 
 class Move(NamedTuple):
@@ -82,8 +85,13 @@ class Machine:
         return bool(self.partner_flags & ServerFlags.STARTUP)
 
     @property
-    def lost_everything(self) -> bool:
-        """Whether the partner remembers a time together that this server does not (8.5.2)."""
+    def needs_everything(self) -> bool:
+        """True if the partner knows of leases that this server has forgotten, with its disk or with a part of it.
+
+        It remembers a time together that this server does not (8.5.2), or this server was rolled back.
+        """
+        if self.record.rolled_back:
+            return True
         return not self.record.communicated and bool(self.partner_flags & ServerFlags.COMMUNICATED)
 
     @property
@@ -111,7 +119,10 @@ class Machine:
         if self.starting or aside:
             return Rules(Serve.NONE, f"failover-{'STARTUP' if self.starting else 'stepped-aside'}", share)
         mclt_s = self.record.mclt_s if BEHAVIOUR[state].holds_to_mclt else None
-        return Rules(served(state, self.role), f"failover-{state.words}", share, mclt_s)
+        serve = served(state, self.role)
+        if self.record.untrusted_until and serve in (Serve.ALL, Serve.ADDRESSED_TO_ME) and mclt_s is not None:
+            return Rules(Serve.RENEW_OF_KNOWN, "failover-rolled-back", share, mclt_s)
+        return Rules(serve, f"failover-{state.words}", share, mclt_s)
 
     # -- what moves it
 
@@ -128,8 +139,39 @@ class Machine:
         if self.starting:
             self._leave_startup(now)
         self._settle(now, f"the partner is in {state.words}")
-        if self.lost_everything and not self.partner_is_starting:
+        if self.needs_everything and not self.partner_is_starting:
             self.happen(now, Happening.FORGOTTEN)
+
+    def is_older_than(self, told: ToldState, keepalive_s: int) -> bool:
+        """True if this server was alive after the last commit on its disk, by what its partner's first STATE says.
+
+        A partner that goes to COMMUNICATIONS-INTERRUPTED heard this server until at most its keepalive time before.
+        A partner that was itself down then is mistaken for one that heard; that costs a wait, and no lease.
+        """
+        if not self.starting or not self.record.communicated or told.state is not State.COMMUNICATIONS_INTERRUPTED:
+            return False
+        return 0 < self.last_operation < told.since_utc - keepalive_s - OPERATION_MARGIN_S
+
+    def roll_back(self, now: Moment, why: str) -> None:
+        """Enter RECOVER as if the disk had been lost, for it is an older copy of what this server knew.
+
+        All is asked of the partner (UPDREQALL), and the MCLT is waited for from now on: what was forgotten may have
+        been promised until a moment ago. A server that already served alone stays in PARTNER-DOWN, since what it gave
+        there is to be compared (`Happening.FORGOTTEN`).
+        """
+        self.last_operation = now.utc
+        until = now.utc + self.record.largest_mclt_s
+        self.record = replace(self.record, rolled_back=True, untrusted_until=until)
+        self._resumes = State.RECOVER
+        if self.starting or self.record.state is not State.PARTNER_DOWN:
+            self._enter(now, State.RECOVER, why)
+
+    def trust_again(self, now: Moment) -> bool:
+        """True, once, when all leases have ended that this server may have given and forgotten."""
+        is_over = 0 < self.record.untrusted_until <= now.lapse_utc
+        if is_over:
+            self.record = replace(self.record, untrusted_until=0)
+        return is_over
 
     def partner_lost(self, now: Moment, why: str, told_until: int) -> None:
         """Hear that communications are not OK any more; of what began up to `told_until` the partner may know."""
@@ -192,7 +234,9 @@ class Machine:
         A partner that was past recovering before this server began to was let go on by it, and it went on as well.
         `record` is about to take the place of the one that says since when this server recovers.
         """
-        was_in_step = record.communicated or bool(self.partner_flags & ServerFlags.COMMUNICATED)
+        was_in_step = (
+            record.communicated or bool(record.untrusted_until) or bool(self.partner_flags & ServerFlags.COMMUNICATED)
+        )
         is_past = record.partner_state is State.COMMUNICATIONS_INTERRUPTED
         since_utc = record.partner_start_time_of_state
         recovers_since_utc = self.record.start_time_of_state
@@ -201,13 +245,14 @@ class Machine:
     def _with_waits(self, record: Record, now: Moment) -> Record:
         match record.state:
             case State.NORMAL:
-                return replace(record, communicated=True)
+                return replace(record, communicated=True, rolled_back=False)
             case State.PARTNER_DOWN:
                 return replace(record, partner_down_time=now.utc)
             case State.COMMUNICATIONS_INTERRUPTED if self.relationship.auto_partner_down_s is not None:
                 return replace(record, wait_until=now.utc + self.relationship.auto_partner_down_s)
             case State.RECOVER_WAIT if self._may_have_served(record):
                 # 8.6.2: until nothing can be in use any more that was promised here and forgotten.
-                return replace(record, wait_until=(self.last_operation or now.utc) + record.largest_mclt_s)
+                until = (self.last_operation or now.utc) + record.largest_mclt_s
+                return replace(record, wait_until=max(until, record.untrusted_until), rolled_back=False)
             case _:
                 return record

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from tandem.effects.effects import Effects
 from tandem.effects.now import Moment
+from tandem.failover import service
 from tandem.failover.endpoint import Endpoint
 from tandem.failover.states import Happening, State
 from tandem.failover.words import ASIDE, STARTUP, WORDS
@@ -128,7 +129,7 @@ def handover(endpoint: Endpoint, now: Moment, arguments: Arguments, effects: Eff
         endpoint.aside_when_told = "the operator handed over to the partner"
         return {"done": False, "unacked": endpoint.exchange.updates.waiting}
     if not arguments.get("dry-run"):
-        endpoint.step_aside(now, "the operator handed over to the partner", effects)
+        service.suspend(endpoint, now, "the operator handed over to the partner", effects)
     return {"done": bool(endpoint.aside), "unacked": endpoint.exchange.updates.waiting}
 
 
@@ -136,7 +137,7 @@ def resume(endpoint: Endpoint, now: Moment, _arguments: Arguments, effects: Effe
     """Serve again after a handover."""
     if not endpoint.aside and not endpoint.aside_when_told:
         raise CannotObey("This server has not stepped aside.")
-    endpoint.come_back(now, effects)
+    service.resume(endpoint, now, effects)
     if endpoint.aside:
         raise CannotObey(f"Not yet: {endpoint.aside}. It serves again by itself when that is over.")
     return {"done": True}

@@ -33,6 +33,10 @@ class Record:
     """Since when the partner is known to be down; 0 unless in PARTNER-DOWN."""
     wait_until: int = 0
     """When RECOVER-WAIT, or the wait for auto-partner-down, is over; 0 for no such wait."""
+    rolled_back: bool = False
+    """Whether the table is an older copy of what this server knew, and the partner is to be asked for everything."""
+    untrusted_until: int = 0
+    """Until when clients may hold leases that this server gave and has forgotten; 0 if there are none."""
 
     def moved(self, state: State, now_utc: int) -> Record:
         """Give the memory of an endpoint that just entered a state."""

@@ -13,11 +13,12 @@ from tandem.effects.now import Moment
 from tandem.effects.problem import Problem
 from tandem.effects.rules import Rules
 from tandem.effects.settings import Link, Relationship
-from tandem.failover import operator
+from tandem.failover import operator, service
 from tandem.failover.clockwork import tick
-from tandem.failover.endpoint import Endpoint
+from tandem.failover.endpoint import Endpoint, Memory
 from tandem.failover.handshake import read_terms_name, write_status
 from tandem.failover.health import problems_of
+from tandem.failover.history import HEARD_FACT_PREFIX, History, read_position
 from tandem.failover.record import FACT_PREFIX, HEARTBEAT_FACT, HEARTBEAT_S, read_record
 from tandem.failover.session import HANDSHAKE_S, Session
 from tandem.lease.change import Fact, Put
@@ -30,6 +31,8 @@ from tandem.wire.reader import WireError
 PartnerEvent = PartnerUp | PartnerOctets | PartnerGone | ConnectionFailed | Shutdown
 STRANGERS_MAX: Final = 16
 NAME_SHOWN: Final = 40
+RESTORED_FACT: Final = "restored"
+"""Set by the store, to the UTC second: it was restored from a backup, or acknowledged commits may be missing."""
 ASLEEP_S: Final = 1.5 * HEARTBEAT_S
 """A server that did not look for so long was asleep: its machine was stopped, or overloaded."""
 REASONS: Final = {
@@ -43,11 +46,20 @@ class Relationships:
     """The endpoints by name."""
 
     def __init__(
-        self, wanted: Sequence[Relationship], table: LeaseTable, facts: Mapping[str, bytes], now: Moment
+        self,
+        wanted: Sequence[Relationship],
+        table: LeaseTable,
+        facts: Mapping[str, bytes],
+        incarnation: bytes,
+        now: Moment,
     ) -> None:
         self._table = table
         self._facts = dict(facts)
         self._last_operation = max(table.newest_time, int(facts.get(HEARTBEAT_FACT, b"0")))
+        self._history = History(facts, incarnation)
+        self._is_restored = bool(facts.get(RESTORED_FACT))
+        self._heard = {name: fact for name, fact in facts.items() if name.startswith(HEARD_FACT_PREFIX)}
+        """The partners' positions as they are on disk."""
         self._endpoints = {each.name: self._endpoint(each, now) for each in wanted}
         self._by_connection: dict[int, Endpoint] = {}
         self._strangers: dict[int, tuple[Session, tuple[str, ...]]] = {}
@@ -57,8 +69,10 @@ class Relationships:
 
     def _endpoint(self, relationship: Relationship, now: Moment) -> Endpoint:
         fact = self._facts.get(FACT_PREFIX + relationship.name)
-        record = None if fact is None else read_record(fact)
-        return Endpoint(relationship, self._table, record, max(self._last_operation, self._table.newest_time), now)
+        heard = read_position(self._heard.get(HEARD_FACT_PREFIX + relationship.name, b""))
+        last_operation = max(self._last_operation, self._table.newest_time)
+        memory = Memory(None if fact is None else read_record(fact), last_operation, heard)
+        return Endpoint(relationship, self._table, self._history, memory, now)
 
     def use(self, wanted: Sequence[Relationship], now: Moment, effects: Effects) -> None:
         """Go on with changed settings: what was agreed with a partner is agreed anew where it changed."""
@@ -127,6 +141,8 @@ class Relationships:
 
     def tick(self, now: Moment, why_not: str, effects: Effects) -> None:
         """Do what is due; `why_not` is why this server can serve nobody, if it cannot."""
+        if self._is_restored:
+            self._restore(now, effects)
         if now.mono - self._looked_mono > ASLEEP_S:
             self._awake_since_mono = now.mono
         self._looked_mono = now.mono
@@ -141,13 +157,22 @@ class Relationships:
         self._beat_at = now.mono + HEARTBEAT_S
         if self._endpoints and not why_not:
             effects.commit.append(Fact(HEARTBEAT_FACT, b"%d" % now.utc))
+            for endpoint in self._endpoints.values():
+                endpoint.tell_position(effects)
+
+    def _restore(self, now: Moment, effects: Effects) -> None:
+        """Recover in every relationship, for the store says that this is a backup or that commits are missing."""
+        self._is_restored = False
+        for endpoint in self._endpoints.values():
+            endpoint.roll_back(now, "the store was restored from a backup, or has lost commits", effects)
+        effects.commit.append(Fact(RESTORED_FACT, b""))
 
     def mind_service(self, now: Moment, why_not: str, effects: Effects) -> None:
         """Have endpoints step aside that cannot serve, and come back when they can."""
         for name, endpoint in self._endpoints.items():
             reason = why_not or ("link" if name in self._without_link else "")
             sentence = f"this server cannot serve: {REASONS[reason]}" if reason else ""
-            endpoint.mind_service(now, sentence, reason == "disk", effects)
+            service.update_service(endpoint, now, sentence, reason == "disk", effects)
 
     def next_wake(self, now: Moment) -> float:
         """Give the monotonic time at which something may be due, infinite if there is no relationship."""
@@ -171,7 +196,20 @@ class Relationships:
                 if name in self._endpoints:
                     self._endpoints[name].exchange.updates.changed(change.key)
         more = [endpoint.pump(now, effects) for endpoint in self._endpoints.values()]
+        for endpoint in self._endpoints.values():
+            service.suspend_if_told(endpoint, now, effects)
+        self._record_positions(effects)
         return any(more)
+
+    def _record_positions(self, effects: Effects) -> None:
+        """Add the partners' positions to a batch, and count it. No batch is made for their sake alone."""
+        if effects.commit:
+            for name, endpoint in self._endpoints.items():
+                fact = Fact(HEARD_FACT_PREFIX + name, endpoint.heard.pack() if endpoint.heard is not None else b"")
+                if self._heard.get(fact.name, b"") != fact.value:
+                    self._heard[fact.name] = fact.value
+                    effects.commit.append(fact)
+        self._history.record(effects)
 
     # -- connections
 

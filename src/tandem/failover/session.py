@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from tandem.effects.effects import Out, ToPartner
+from tandem.effects.effects import Effects, Out, ToPartner
 from tandem.effects.now import Moment
+from tandem.failover.history import History
 from tandem.wire.failover import FailoverType, Frames, write_failover_message
 
 CONTACT_PER_KEEPALIVE: Final = 4
@@ -38,18 +39,28 @@ class Session:
         """Whether the partner is to be told in detail what this server serves."""
         self.skew_told = False
         """Whether it was said that the partner's clock runs away."""
+        self.history: History | None = None
+        """This server's history, if the partner wants its position told."""
         self._skewed_since: float | None = None
         self._last_id = 0
         self._reserved: set[int] = set()
 
-    def send(self, type_: FailoverType, options: bytes, out: Out, now: Moment) -> int:
-        """Begin an exchange and give its transaction-id."""
+    def position(self, effects: Effects) -> bytes:
+        """Return the option that tells this server's position, for a message that will go into `effects.then`."""
+        return b"" if self.history is None else self.history.write_position(effects)
+
+    def send(self, type_: FailoverType, options: bytes, out: Out, now: Moment | None) -> int:
+        """Begin an exchange and return its transaction-id.
+
+        With `now` None the message does not postpone the next CONTACT, since the disk may hold it up.
+        """
         self._last_id = self._last_id % 0xFFFFFF + 1
         while self._last_id in self._reserved:
             self._last_id = self._last_id % 0xFFFFFF + 1
         if type_ in (FailoverType.UPDREQ, FailoverType.UPDREQALL):
             self._reserved.add(self._last_id)
-        self.sent_mono = now.mono
+        if now is not None:
+            self.sent_mono = now.mono
         out.append(ToPartner(self.connection, write_failover_message(type_, self._last_id, options)))
         return self._last_id
 

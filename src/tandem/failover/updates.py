@@ -206,7 +206,7 @@ class Updates:
             # An address that is nobody's cannot be told: there is no form for it, and no need.
             effects.commit.append(self._table.put(leases[0]._replace(owes_partner=False)))
             return False
-        options = write_update(client_update(leases), now.utc)
+        options = session.position(effects) + write_update(client_update(leases), now.utc)
         transaction_id = session.send(FailoverType.BNDUPD, options, effects.then, now)
         self.told_until = max(self.told_until, *(lease.start_time_of_state for lease in leases))
         records = {lease.key: self._table.record(lease.key) or b"" for lease in leases}

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tandem.effects.effects import Note
+from tandem.failover.history import INCARNATION_OCTETS
 from tandem.lease.change import Fact, Put
-from tandem.lease.timeline import RUN_ID_OCTETS, Timeline
 from tandem.node import Identity
 from tandem.stores.journal import sync_folder
 from tandem.stores.sqlite import SqliteStore
@@ -19,7 +19,6 @@ STORE_NAME = "leases.db"
 DUID_FACT = "duid"
 SECRET_FACT = "secret"
 SECRET_OCTETS = 16
-TIMELINE_FACT = "timeline"
 DUID_UUID = b"\0\4"  # RFC 9915 11.5
 MISSING_ADVICE = (
     "In a pair, this server recovers from its partner by itself. Alone, leases that clients hold may be missing here: "
@@ -71,23 +70,22 @@ class State:
         ]
 
     def identity(self, configured_duid: bytes | None) -> Identity:
-        """Return who this server is, and begin a run of commits. What is made here is durable when this returns."""
+        """Return who this server is and which start this is. What is made once is durable when this returns."""
         made = {
             DUID_FACT: DUID_UUID + secrets.token_bytes(16),
             SECRET_FACT: secrets.token_bytes(SECRET_OCTETS),
         }
         new = [Fact(name, value) for name, value in made.items() if name not in self.facts]
-        timeline = Timeline.read(self.facts.get(TIMELINE_FACT, b""))
-        begun = timeline.begin(secrets.token_bytes(RUN_ID_OCTETS), self.store.position)
-        new.append(Fact(TIMELINE_FACT, begun.write()))
-        try:
-            self.store.commit(new)
-        except StoreFull as error:
-            raise StoreError(f"The disk takes nothing: {error}. Make room and start again.") from error
-        except StoreBroken as error:
-            raise StoreError(f"{error}. Look after the disk before starting again.") from error
-        self.facts.update((fact.name, fact.value) for fact in new)
-        return Identity(configured_duid or self.facts[DUID_FACT], self.facts[SECRET_FACT])
+        if new:
+            try:
+                self.store.commit(new)
+            except StoreFull as error:
+                raise StoreError(f"The disk takes nothing: {error}. Make room and start again.") from error
+            except StoreBroken as error:
+                raise StoreError(f"{error}. Look after the disk before starting again.") from error
+            self.facts.update((fact.name, fact.value) for fact in new)
+        duid = configured_duid or self.facts[DUID_FACT]
+        return Identity(duid, self.facts[SECRET_FACT], secrets.token_bytes(INCARNATION_OCTETS))
 
 
 def _make_folder(folder: Path) -> None:

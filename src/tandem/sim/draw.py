@@ -33,6 +33,7 @@ FAULTS = (
     (12, "crash"),
     (3, "stop"),
     (2, "wipe"),
+    (3, "rollback"),
     (2, "sync-fails"),
     (4, "pause"),
     (4, "disk-full"),

@@ -8,6 +8,7 @@ crash         a server dies, in one of five ways by `how`, and is started when t
 sync-fails    the same, at its next commit, as a server does whose disk fails to sync
 stop          a server is stopped in good order, and started later
 wipe          a server dies and loses its disk
+rollback      its disk is copied; when the fault is over, the server dies and starts from the copy
 pause         a server does nothing for a while, and then goes on
 disk-full     its disk takes nothing
 disk-slow     its disk takes its time
@@ -27,8 +28,10 @@ from collections.abc import Callable
 from functools import partial
 
 from tandem.effects.events import Command, Shutdown
+from tandem.failover.history import COMMITS_FACT, HEARD_FACT_PREFIX, read_position
+from tandem.failover.relationships import RESTORED_FACT
 from tandem.lease.lease import BindingStatus, show_key
-from tandem.sim.host import Host
+from tandem.sim.host import DiskCopy, Host
 from tandem.sim.plan import Fault, Pair
 from tandem.sim.world import World
 
@@ -51,6 +54,7 @@ class Faults:
         self._active: dict[int, Fault] = {}
         self._died_at: dict[str, float] = {}
         self._wiped: set[str] = set()
+        self._copies: dict[Fault, DiskCopy] = {}
         plan = world.scene.plan
         reloads = [number for number, fault in enumerate(plan.faults) if fault.what == "reload"]
         self._versions = {number: version for version, number in enumerate(reloads, 1)}
@@ -63,6 +67,7 @@ class Faults:
             "sync-fails": (self._crash, self._start),
             "stop": (self._stop, self._start),
             "wipe": (self._wipe, self._start),
+            "rollback": (self._copy, self._roll_back),
             "pause": (self._pause, self._go_on),
             "disk-full": (self._fill, self._make_room),
             "disk-slow": (self._slow_down, self._speed_up),
@@ -170,6 +175,35 @@ class Faults:
             self._scene.log(f"{host.name} loses its disk")
             self._world.disk_is_lost(host)
         self._died_at[host.name] = self._world.agenda.now
+
+    def _copy(self, _: int, fault: Fault) -> None:
+        self._copies[fault] = self._host(fault).copy_disk()
+
+    def _roll_back(self, fault: Fault) -> None:
+        """Put an older copy of its disk into a server; not where it or a partner lost its disk already.
+
+        The copy is marked, as `tandem restore` does, if no partner can know that it is old: it heard nothing since.
+        """
+        host, disk = self._host(fault), self._copies.pop(fault)
+        host.die(is_kept=True, is_heard=fault.how < 0.5)
+        partners = [self._scene.partner(host, pair) for pair in self._scene.pairs_of(host)]
+        if not self._wiped & {host.name, *(each.name for each in partners)}:
+            self._wiped.add(host.name)
+            is_known = all(
+                self._is_ahead(self._scene.partner(host, pair), pair, disk) for pair in self._scene.pairs_of(host)
+            )
+            if not is_known:
+                disk.facts[RESTORED_FACT] = b"%d" % host.clock.utc()
+            self._scene.log(f"{host.name} goes back to a copy of its disk" + ("" if is_known else ", and is told so"))
+            self._world.disk_is_replaced(host, disk)
+        if not host.downs:
+            host.start()
+
+    @staticmethod
+    def _is_ahead(partner: Host, pair: Pair, disk: DiskCopy) -> bool:
+        """True if a partner heard of a later commit than the last one in a copy."""
+        heard = read_position(partner.facts.get(HEARD_FACT_PREFIX + pair.name, b""))
+        return heard is not None and heard.commits > int(disk.facts.get(COMMITS_FACT, b"0"))
 
     def _start(self, fault: Fault) -> None:
         host = self._host(fault)

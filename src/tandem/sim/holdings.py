@@ -78,12 +78,13 @@ class Holdings:
             self._scene.log(f"{pair.name}: from here on it does again")
             self.tainted[pair.name] = False
 
-    def disk_is_lost(self, host: Host) -> None:
+    def disk_is_lost(self, host: Host, copy: Mapping[int, bytes] | None = None) -> None:
         """Know what nobody can be held to, since only that disk knew of it.
 
         Who recovers waits until what it may have given out and forgotten is over (RFC 8156 8.6); so that is nobody
         else's. But a partner that knows of a lease, and of an earlier end, goes by that; and what was promised alone
         may last for longer than anybody waits. Partners that never met wait for nothing, like a server without one.
+        `copy` is what is left, by key.
         """
         self._disk_lost[host.name] = self._scene.agenda.now
         waits_until = self._scene.agenda.now + self._scene.plan.numbers.mclt_s
@@ -94,7 +95,7 @@ class Holdings:
             for resident, hold in self.holds(pair):
                 mine, theirs = host.lease(hold.key), partner.lease(hold.key)
                 duid = resident.subscriber.duid
-                if mine is None or mine.duid != duid:
+                if mine is None or mine.duid != duid or host.leases[hold.key] == (copy or {}).get(hold.key):
                     continue
                 if theirs is None or theirs.duid != duid:
                     is_forgotten = have_met and hold.until <= waits_until

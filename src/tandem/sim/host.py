@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from tandem.effects.effects import Answer, Dial, Effects, Hangup, Out, Send, ToPartner
 from tandem.effects.events import Datagram, Disk, Event, Interfaces, PartnerOctets, Reload
@@ -84,6 +84,13 @@ class Clock:
     def true(self, mono: float) -> float:
         """Give the true time at which the monotonic clock says that."""
         return (mono - START_MONO) / (1.0 + self._drift)
+
+
+class DiskCopy(NamedTuple):
+    """What is durable on a server: its leases by key, and its facts."""
+
+    leases: dict[int, bytes]
+    facts: dict[str, bytes]
 
 
 class Host:
@@ -178,7 +185,8 @@ class Host:
     def start(self) -> None:
         """Start from what is on disk."""
         table = load_table(Put(key, record) for key, record in sorted(self.leases.items()))
-        identity = Identity(self.duid, b"secret of " + self.name.encode())
+        incarnation = b"life%4d" % self._life
+        identity = Identity(self.duid, b"secret of " + self.name.encode(), incarnation)
         self.node = Node(self.settings, identity, table, self._now(), dict(self.facts))
         outbox = self._outbox = Outbox(
             self._commit,
@@ -203,6 +211,14 @@ class Host:
         self._inbox.clear()
         self._life += 1
         self._outside.died(self, is_heard)
+
+    def copy_disk(self) -> DiskCopy:
+        """Return a copy of what is durable now."""
+        return DiskCopy(dict(self.leases), dict(self.facts))
+
+    def replace_disk(self, disk: DiskCopy) -> None:
+        """Start from that disk the next time."""
+        self.leases, self.facts = disk.leases, disk.facts
 
     def wipe(self) -> None:
         """Lose the disk."""

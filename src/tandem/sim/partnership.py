@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tandem.effects.events import PartnerOctets
+from tandem.failover.history import split_position
 from tandem.failover.states import State
 from tandem.failover.updates import RETRY_LAST_S
 from tandem.lease.change import Change, Put
@@ -122,6 +123,7 @@ class Partnership:
 
     def message_leaves(self, host: Host, pair: Pair, stream: Stream, message: FailoverMessage) -> None:
         """Look at a message that a server lets out."""
+        _, message = split_position(message)
         match message.type:
             case FailoverType.STATE:
                 self._state_leaves(host, pair, message)
@@ -197,6 +199,7 @@ class Partnership:
                 self._message_arrives(host, pair, stream, read_failover_message(frame))
 
     def _message_arrives(self, host: Host, pair: Pair, stream: Stream, message: FailoverMessage) -> None:
+        _, message = split_position(message)
         end, id_ = (stream, host.name), message.transaction_id
         match message.type:
             case FailoverType.CONNECTREPLY:

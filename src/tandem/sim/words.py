@@ -5,6 +5,8 @@ Times are shown as seconds since the world began, of which START_UTC is the begi
 
 from __future__ import annotations
 
+from tandem.failover.handshake import DETAILS
+from tandem.failover.history import split_position
 from tandem.failover.states import State
 from tandem.lease.change import Put
 from tandem.lease.lease import BindingStatus, show_key, unpack
@@ -20,6 +22,7 @@ START_UTC = 1_800_000_000
 
 def show_between_partners(shown: FailoverMessage) -> str:
     """Show a message so that a conversation can be read; times count from the start of the script."""
+    _, shown = split_position(shown)
     match shown.type:
         case FailoverType.BNDUPD:
             update = read_update(shown.options)
@@ -46,7 +49,7 @@ def show_between_partners(shown: FailoverMessage) -> str:
                 parts.append(f"{_code(each.status)} ({each.message})")
             case fo.StartTimeOfState():
                 parts.append(f"since={_time(each.time)}")
-            case VendorOptions() if len(each.suboptions) > 1:
+            case VendorOptions() if DETAILS in dict(each.suboptions):
                 parts.append("with details")
     return " ".join(parts)
 

@@ -9,12 +9,12 @@ from tandem.effects.effects import Answer, Dial, Effects, Hangup, Send, ToPartne
 from tandem.effects.events import Datagram, Event, PartnerOctets
 from tandem.effects.settings import Settings
 from tandem.lease.change import Change, Put
-from tandem.lease.lease import show_key
+from tandem.lease.lease import client_last_transaction_time_of, show_key
 from tandem.sim.chance import Chance
 from tandem.sim.client import leases_in, unwrap
 from tandem.sim.configuration import settings_of, subnet_of, versions
 from tandem.sim.holdings import Holdings
-from tandem.sim.host import Host
+from tandem.sim.host import DiskCopy, Host
 from tandem.sim.partnership import Partnership
 from tandem.sim.plan import IA_CODES, Habitue, Link, Plan
 from tandem.sim.promises import Decision, Promises
@@ -88,6 +88,13 @@ class World:
         self.holdings.disk_is_lost(host)
         self.promises.newest[host.name] = 0
         host.wipe()
+
+    def disk_is_replaced(self, host: Host, disk: DiskCopy) -> None:
+        """Let a server go back to an older copy of its disk."""
+        self.holdings.disk_is_lost(host, disk.leases)
+        host.replace_disk(disk)
+        records = disk.leases.values()
+        self.promises.newest[host.name] = max(map(client_last_transaction_time_of, records), default=0)
 
     # -- clients
 
