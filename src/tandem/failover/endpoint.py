@@ -209,22 +209,23 @@ class Endpoint:
     def _establish(self, now: Moment, terms: Terms, effects: Effects) -> None:
         session = self.session
         assert session is not None
-        session.established = True
         session.partner_keepalive_s = terms.keepalive_s
         session.max_unacked = terms.max_unacked
         session.history = self._history if terms.knows_positions else None
         self.last_refusal = ""
         self.partner_cannot_serve = False
-        self.exchange.connected(session, terms.digest)
         if terms.heard is not None and not self._history.contains(terms.heard):
             self.roll_back(now, "the partner remembers commits of this server that its disk does not have", effects)
+        session.established = True
+        self.exchange.connected(session, terms.digest)
         self._send_state(now, effects)
 
     def roll_back(self, now: Moment, why: str, effects: Effects) -> None:
         """Recover as a server does whose disk was lost: this one runs from an older copy of it."""
         effects.note("rollback-detected", "error", relationship=self.relationship.name, why=why)
         self.machine.roll_back(now, why)
-        self._commit(effects)
+        if not self.machine.moves:
+            self._commit(effects)
         self.follow(now, effects)
 
     def _look_for_rollback(self, now: Moment, told: ToldState, effects: Effects) -> None:
