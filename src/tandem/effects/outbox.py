@@ -15,6 +15,8 @@ from tandem.lease.change import Change
 
 COLLECTED_MAX: Final = 256
 """Changes in the batch being collected from which on no more datagrams are taken in."""
+WAITING_MAX: Final = 4096
+"""Messages that wait for the batch being collected, from which on nothing more is taken in."""
 LAZY_S: Final = 0.05
 """How long a change that nothing waits for may wait for company on its way to the disk."""
 
@@ -50,8 +52,8 @@ class Outbox:
 
     @property
     def has_room(self) -> bool:
-        """Whether more datagrams should be taken in."""
-        return len(self._collected) < COLLECTED_MAX
+        """True if more datagrams and octets of partners should be taken in."""
+        return len(self._collected) < COLLECTED_MAX and len(self._behind) < WAITING_MAX
 
     @property
     def is_empty(self) -> bool:

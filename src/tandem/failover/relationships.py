@@ -20,16 +20,19 @@ from tandem.failover.handshake import read_terms_name, write_status
 from tandem.failover.health import problems_of
 from tandem.failover.history import HEARD_FACT_PREFIX, History, read_position
 from tandem.failover.record import FACT_PREFIX, HEARTBEAT_FACT, HEARTBEAT_S, read_record
-from tandem.failover.session import HANDSHAKE_S, Session
+from tandem.failover.session import Session
 from tandem.lease.change import Fact, Put
 from tandem.lease.table import LeaseTable
-from tandem.wire.failover import FailoverMessage, FailoverType, read_failover_message
+from tandem.wire.failover import FailoverMessage, FailoverType, UnknownMessageType, read_failover_message
 from tandem.wire.failover_options import FailoverStatus
 from tandem.wire.octets import TooLong
 from tandem.wire.reader import WireError
 
 PartnerEvent = PartnerUp | PartnerOctets | PartnerGone | ConnectionFailed | Shutdown
 STRANGERS_MAX: Final = 16
+"""Connections whose CONNECT is awaited; with one more, the oldest one is closed."""
+CONNECT_S: Final = 5
+"""How long a connection may be silent before its CONNECT."""
 NAME_SHOWN: Final = 40
 RESTORED_FACT: Final = "restored"
 """Set by the store, to the UTC second: it was restored from a backup, or acknowledged commits may be missing."""
@@ -149,7 +152,7 @@ class Relationships:
         for endpoint in self._endpoints.values():
             tick(endpoint, now, self._awake_since_mono, effects)
         for connection, (session, _) in list(self._strangers.items()):
-            if now.mono >= session.opened_mono + HANDSHAKE_S:
+            if now.mono >= session.opened_mono + CONNECT_S:
                 del self._strangers[connection]
                 effects.lines.append(Hangup(connection))
         if now.mono < self._beat_at:
@@ -180,7 +183,7 @@ class Relationships:
         for endpoint in self._endpoints.values():
             due = min(due, endpoint.next_wake(now))
         for session, _ in self._strangers.values():
-            due = min(due, session.opened_mono + HANDSHAKE_S)
+            due = min(due, session.opened_mono + CONNECT_S)
         return due
 
     def pump(self, now: Moment, effects: Effects) -> bool:
@@ -237,9 +240,13 @@ class Relationships:
         if event.is_dialed and dialed:
             self._by_connection[event.connection] = dialed[0]
             dialed[0].connected(now, event.connection, event.peer, effects)
-        elif event.is_dialed or len(self._strangers) >= STRANGERS_MAX:
+        elif event.is_dialed:
             effects.lines.append(Hangup(event.connection))
         else:
+            if len(self._strangers) >= STRANGERS_MAX:  # silent connections must not keep the partner out
+                oldest = next(iter(self._strangers))
+                del self._strangers[oldest]
+                effects.lines.append(Hangup(oldest))
             self._strangers[event.connection] = (Session(event.connection, event.peer, now), event.relationships)
 
     def _octets(self, now: Moment, event: PartnerOctets, effects: Effects) -> None:
@@ -258,6 +265,9 @@ class Relationships:
                 return
             try:
                 endpoint.take(now, read_failover_message(frame), event.received_utc, effects)
+            except UnknownMessageType as error:  # of a later version of the protocol: it must not end the connection
+                name = endpoint.relationship.name
+                effects.note("failover-unknown-message", "warning", relationship=name, why=str(error))
             except (WireError, TooLong) as error:
                 why = f"the partner sent what cannot be read: {error}"
                 effects.note("partner-garbled", "error", relationship=endpoint.relationship.name, why=str(error))

@@ -30,11 +30,18 @@ from tandem.wire.options import Status
 from tandem.wire.reader import WireError
 
 HANDSHAKE_S = 10.0
+FIRST_FRAME_S = 3.0
+"""How long an accepted connection may say nothing."""
 HANDSHAKES_MAX = 16
+"""Accepted connections that are not established yet; with one more, the oldest one is closed."""
 FIRST_FRAME_MAX = 2048
 PIECE_OCTETS = 8192
 """Of what came from a partner at once, how much is taken before clients have their turn."""
+BACKLOG_MAX = 16
+"""Pieces that wait to be taken, from which on no more is read."""
 WRITE_BUFFER_MAX = 16 << 20
+CERTIFICATE_TIME_WRONG = (9, 10)
+"""OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID and _HAS_EXPIRED: the certificate is good but for its time."""
 
 
 class Wire(asyncio.Protocol):
@@ -111,6 +118,20 @@ class Wire(asyncio.Protocol):
         if self.transport.get_write_buffer_size() > WRITE_BUFFER_MAX:
             self.transport.abort()
 
+    def read_if(self, is_wanted: bool) -> None:
+        """Pause or resume reading."""
+        if self.transport is None or self.transport.is_closing() or self.transport.is_reading() is is_wanted:
+            return
+        if is_wanted:
+            self.transport.resume_reading()
+        else:
+            self.transport.pause_reading()
+
+    def abort(self) -> None:
+        """End the stream at once."""
+        if self.transport is not None:
+            self.transport.abort()
+
     def close(self) -> None:
         """End the stream, once all that was written is sent."""
         if self.transport is not None:
@@ -130,7 +151,9 @@ class Partners:
             lambda endpoint: Wire(partial(self._accepted, endpoint)), HANDSHAKES_MAX, say
         )
         self._tasks: set[asyncio.Task[None]] = set()
-        self._handshakes = 0
+        self._admitting: dict[Wire, None] = {}
+        """Accepted streams that are not established yet, oldest first."""
+        self._is_paused = False
         self._is_stopping = False
         self._refused = Occurrences()
         """Connections that were not admitted."""
@@ -206,12 +229,15 @@ class Partners:
         if not lines:  # RFC 8156 6.1: no relationship with whoever this is
             expected = ", ".join(sorted({line.partner_address for line in here}))
             self._refuse(peer, f"no partner has this address; connections are expected from {expected}")
+        if not lines or self._is_stopping:
             wire.transport.abort()
-        elif self._handshakes >= HANDSHAKES_MAX or self._is_stopping:
-            wire.transport.abort()
-        else:
-            self._handshakes += 1
-            self._begin(self._admit(wire, lines, peer))
+            return
+        while len(self._admitting) >= HANDSHAKES_MAX:  # silent connections must not keep the partner out
+            oldest = next(iter(self._admitting))
+            del self._admitting[oldest]
+            oldest.abort()
+        self._admitting[wire] = None
+        self._begin(self._admit(wire, lines, peer))
 
     def _refuse(self, peer: str, reason: str) -> None:
         """Log a refused connection, but not each time again when it is tried over and over."""
@@ -230,15 +256,16 @@ class Partners:
             if wire.transport is not None:
                 wire.transport.close()
             for line in lines:
-                self._into(ConnectionFailed(line.relationship, reason, True))
+                self._into(ConnectionFailed(line.relationship, reason, _is_partners_certificate(error)))
         else:
             self._stands(wire, lines, peer, is_dialed=False)
         finally:
-            self._handshakes -= 1
+            self._admitting.pop(wire, None)
 
     async def _secure_accepted(self, wire: Wire, lines: list[PartnerLine]) -> list[PartnerLine]:
         """RFC 7653 9.1. Give the relationships that the peer may speak for."""
-        first = await wire.first_frame()
+        async with asyncio.timeout(FIRST_FRAME_S):
+            first = await wire.first_frame()
         secured = [line for line in lines if line.tls is not None]
         assert wire.transport is not None
         if not is_starttls(first):
@@ -335,18 +362,29 @@ class Partners:
             came = int(time.time())
             for at in range(0, len(octets), PIECE_OCTETS):
                 wire.backlog.append(PartnerOctets(number, octets[at : at + PIECE_OCTETS], came))
-            if is_first:
+            wire.read_if(len(wire.backlog) < BACKLOG_MAX)
+            if is_first and not self._is_paused:
                 self._take_piece(number)
 
     def _take_piece(self, number: int) -> None:
         """Hand on a piece of what came; clients have their turn before the next one."""
         wire = self._wires.get(number)
-        if wire is None or not wire.backlog:
+        if wire is None or not wire.backlog or self._is_paused:
             return
         self._into(wire.backlog[0])
         wire.backlog.popleft()
+        wire.read_if(len(wire.backlog) < BACKLOG_MAX)
         if wire.backlog:
             asyncio.get_running_loop().call_soon(self._take_piece, number)
+
+    def pause(self, is_paused: bool) -> None:
+        """Leave what partners sent where it is while the disk is behind; then go on with it."""
+        if is_paused is self._is_paused:
+            return
+        self._is_paused = is_paused
+        for number, wire in self._wires.items() if not is_paused else ():
+            if wire.backlog:
+                asyncio.get_running_loop().call_soon(self._take_piece, number)
 
     def _gone(self, number: int, reason: str) -> None:
         wire = self._wires.get(number)
@@ -356,6 +394,14 @@ class Partners:
             self._into(piece)
         if self._wires.pop(number, None) is not None:
             self._into(PartnerGone(number, reason))
+
+
+def _is_partners_certificate(error: BaseException) -> bool:
+    """True if the certificate authority vouches for the other side, and only the validity period is wrong.
+
+    Whoever else connects from the partner's address is not taken for the partner.
+    """
+    return isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in CERTIFICATE_TIME_WRONG
 
 
 def _sentence(error: BaseException) -> str:

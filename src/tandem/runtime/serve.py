@@ -274,6 +274,7 @@ class Runtime:
     def _mind_the_room(self) -> None:
         """Leave datagrams in their sockets while two batches are not durable yet."""
         self._watch.hold(not self._outbox.has_room)
+        self._partners.pause(not self._outbox.has_room)
 
     # -- sockets and interfaces
 

@@ -46,6 +46,10 @@ class FailoverType(IntEnum):
 TYPES: Final = {int(each): each for each in FailoverType}
 
 
+class UnknownMessageType(WireError):
+    """The message is of a type that this version of the protocol does not know."""
+
+
 class FailoverMessage(NamedTuple):
     """One message. `options` are its octets behind the header; `sent_time` is in UTC seconds, 0 until it is sent."""
 
@@ -77,7 +81,7 @@ def read_failover_message(data: bytes) -> FailoverMessage:
         raise WireError("a message is shorter than its header")
     known = TYPES.get(data[0])
     if known is None:
-        raise WireError(f"message type {data[0]} is not one of failover")
+        raise UnknownMessageType(f"message type {data[0]} is not one of failover")
     return FailoverMessage(known, u32(data, 0) & 0xFFFFFF, data[HEADER_OCTETS:], u32(data, 4) + EPOCH)
 
 
