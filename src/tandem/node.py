@@ -88,7 +88,9 @@ class Node:
         self._table.use_pools(_pools(settings))
         self._use_space(settings)
         moment = self._lapse.moment(now, 0)
-        self._relationships = Relationships(settings.relationships, table, facts or {}, identity.incarnation, moment)
+        self._relationships = Relationships(
+            settings.relationships, table, facts or {}, identity.duid, identity.incarnation, moment
+        )
 
     def handle(self, now: Now, events: Sequence[Event]) -> Effects:
         """Take in everything that just happened and say what is to be done about it.

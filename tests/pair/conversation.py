@@ -56,7 +56,7 @@ from tandem.effects.events import (
     Shutdown,
 )
 from tandem.effects.now import Now
-from tandem.failover.handshake import write_terms
+from tandem.failover.handshake import Introduction, write_terms
 from tandem.failover.history import COMMITS_FACT, HEARD_FACT_PREFIX, HISTORY_FACT
 from tandem.failover.record import FACT_PREFIX, HEARTBEAT_FACT, Record, read_record
 from tandem.failover.relationships import RESTORED_FACT
@@ -294,7 +294,8 @@ class Conversation:
         is_primary = server.name == "a"
         type_ = FailoverType.CONNECTREPLY if is_primary else FailoverType.CONNECT
         relationship = load(HERE / f"{self._file}.toml", server.name).settings.relationships[0]
-        usual = read_options(Reader(write_terms(relationship, type_, relationship.mclt_s, b"", None)))
+        said = Introduction(b"", b"", None)
+        usual = read_options(Reader(write_terms(relationship, type_, relationship.mclt_s, said)))
         others = [
             TERMS[name](int(value)) for name, _, value in (word.partition("=") for word in words) if name in TERMS
         ]

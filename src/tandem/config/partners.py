@@ -105,6 +105,7 @@ def relationships(file: model.File, server: str, links: Iterable[Link]) -> Itera
             fixed_pd_length=True,  # a pool of the file has one delegated-length
             territories=tuple(territories(mine)),
             pools=tuple(pool.range for link in mine for subnet in link.subnets for pool in subnet.pools),
+            longest_lifetime_s=max((subnet.lifetimes.valid_s for link in mine for subnet in link.subnets), default=0),
             summary=_summary(file, name, failover),
         )
 
@@ -139,6 +140,11 @@ def _summary(file: model.File, name: str, failover: model.Failover) -> dict[str,
         "link-layer-from-duid": file.link_layer_from_duid,
         "ip-reservations-unique": file.ip_reservations_unique,
         f"failover {name} secondary-share": failover.secondary_share,
+        f"failover {name} mclt": failover.mclt,
+        f"failover {name} keepalive": failover.keepalive,
+        f"failover {name} startup": failover.startup,
+        f"failover {name} auto-partner-down": failover.auto_partner_down,
+        f"failover {name} start-alone": failover.start_alone,
     }
     for subnet in file.subnet:
         if subnet.failover == name:

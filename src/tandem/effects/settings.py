@@ -135,6 +135,8 @@ class Relationship:
     territories: tuple[Interval, ...]
     """All addresses and prefixes that belong to it."""
     pools: tuple[Range, ...]
+    longest_lifetime_s: int
+    """The longest valid lifetime that its clients are given."""
     summary: Mapping[str, str]
     """What it serves: a digest of each part of the file that both partners should have alike."""
 

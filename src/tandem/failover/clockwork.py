@@ -45,7 +45,7 @@ def _mind_connection(endpoint: Endpoint, now: Moment, effects: Effects) -> None:
 
 
 def _end_waits(endpoint: Endpoint, now: Moment, awake_since_mono: float, effects: Effects) -> None:
-    endpoint.update_trust(now, effects)
+    endpoint.end_precautions(now, effects)
     record = endpoint.machine.record
     if endpoint.machine.starting or not record.wait_until:
         return

@@ -11,8 +11,17 @@ from tandem.effects.now import Moment
 from tandem.effects.rules import Rules
 from tandem.effects.settings import Relationship
 from tandem.failover.exchange import Exchange
-from tandem.failover.handshake import Refuse, Terms, check_clock, read_status, read_terms, write_status, write_terms
-from tandem.failover.history import History, Position, split_position
+from tandem.failover.handshake import (
+    Introduction,
+    Refuse,
+    Terms,
+    check_clock,
+    read_status,
+    read_terms,
+    write_status,
+    write_terms,
+)
+from tandem.failover.history import Own, Position, split_position
 from tandem.failover.machine import Machine
 from tandem.failover.record import Record
 from tandem.failover.session import SKEW_WARN_S, Session
@@ -47,13 +56,15 @@ class Endpoint:
         self,
         relationship: Relationship,
         table: LeaseTable,
-        history: History,
+        own: Own,
         memory: Memory,
         now: Moment,
     ) -> None:
         self.relationship = relationship
         self.table = table
-        self._history = history
+        self._own = own
+        self._longest_lifetime_s = relationship.longest_lifetime_s
+        """The longest valid lifetime since the start; a reload may have shortened it."""
         self.machine = Machine(relationship, memory.record, memory.last_operation, now)
         self.exchange = Exchange(relationship, table)
         self.session: Session | None = None
@@ -70,8 +81,6 @@ class Endpoint:
         self.heard_utc = 0
         """When the partner was last heard in any way, in UTC seconds."""
         self._dial_at = now.mono
-        self._requested = 0
-        self._requested_mono = 0.0
         self.machine.cut_since = max(self.machine.cut_since, self.exchange.updates.told_until)
 
     @property
@@ -97,13 +106,14 @@ class Endpoint:
         if self.machine.starting:
             due = min(due, self.machine.startup_until)
         else:
-            for until in (self.machine.record.wait_until, self.machine.record.untrusted_until):
+            for until in self.machine.record.deadlines():
                 due = min(due, now.mono + max(1, until - now.lapse_utc)) if until else due
         return max(now.mono + WAKE_MIN_S, due)
 
     def use(self, relationship: Relationship, now: Moment, effects: Effects) -> None:
         """Go on with changed settings; what was agreed with the partner is agreed anew."""
         self.relationship = relationship
+        self._longest_lifetime_s = max(self._longest_lifetime_s, relationship.longest_lifetime_s)
         self.machine.use(relationship, now)
         self.exchange.use(relationship)
         self.hang_up(now, effects, "the configuration was read again")
@@ -135,8 +145,7 @@ class Endpoint:
             effects.lines.append(Hangup(connection))
             return
         self.session = Session(connection, peer, now)
-        mclt_s, digest = self.relationship.mclt_s, self.exchange.fingerprint.digest
-        options = write_terms(self.relationship, FailoverType.CONNECT, mclt_s, digest, self.heard)
+        options = write_terms(self.relationship, FailoverType.CONNECT, self.relationship.mclt_s, self._introduction())
         self.session.send(FailoverType.CONNECT, options, effects.at_once, now)
 
     def accept(
@@ -149,7 +158,7 @@ class Endpoint:
                 both = "both servers are primary; the partners' files differ in who is who"
                 raise Refuse(FailoverStatus.CONFIGURATION_CONFLICT, both)
             check_clock(message, received_utc)
-            terms = read_terms(message, self.relationship)
+            terms = read_terms(message, self.relationship, self._own.duid)
             if self.aside:
                 raise Refuse(FailoverStatus.SERVER_SHUTTING_DOWN, self.aside)
         except Refuse as refusal:
@@ -162,11 +171,13 @@ class Endpoint:
         if self.session is not None:  # the primary would not dial if it still had the old one
             self.hang_up(now, effects, "the partner opened a new connection")
         self.session = session
-        self._use_mclt(terms.mclt_s, effects)
-        digest = self.exchange.fingerprint.digest
-        options = write_terms(self.relationship, FailoverType.CONNECTREPLY, terms.mclt_s, digest, self.heard)
+        self._use_mclt(now, terms.mclt_s, effects)
+        options = write_terms(self.relationship, FailoverType.CONNECTREPLY, terms.mclt_s, self._introduction())
         session.answer(FailoverType.CONNECTREPLY, message.transaction_id, options, effects.at_once)
         self._establish(now, terms, effects)
+
+    def _introduction(self) -> Introduction:
+        return Introduction(self.exchange.fingerprint.digest, self._own.duid, self.heard)
 
     def lost(self, now: Moment, reason: str, effects: Effects) -> None:
         """Hear that the connection is gone."""
@@ -174,7 +185,6 @@ class Endpoint:
         self._dial_at = now.mono + (REDIAL_SOON_S if was_established else REDIAL_REFUSED_S)
         self.session = None
         self.exchange.disconnected()
-        self._requested = 0
         if self.machine.ok:
             effects.note("partner-lost", "warning", relationship=self.relationship.name, why=reason)
         self.machine.partner_lost(now, reason, self.exchange.updates.told_until)
@@ -194,7 +204,8 @@ class Endpoint:
     def waits_since(self, now: Moment) -> float:
         """Give for how many seconds the partner has owed an answer, and was not telling anything either."""
         oldest = self.exchange.updates.oldest_sent_mono()
-        since = [each for each in (oldest, self._requested_mono if self._requested else None) if each is not None]
+        requested = self.session.requested_mono if self.session is not None else None
+        since = [each for each in (oldest, requested) if each is not None]
         return now.mono - max(min(since), self.exchange.last_update_mono) if since else 0.0
 
     def hang_up(self, now: Moment, effects: Effects, reason: str, status: bytes = b"") -> None:
@@ -211,10 +222,10 @@ class Endpoint:
         assert session is not None
         session.partner_keepalive_s = terms.keepalive_s
         session.max_unacked = terms.max_unacked
-        session.history = self._history if terms.knows_positions else None
+        session.history = self._own.history if terms.knows_positions else None
         self.last_refusal = ""
         self.partner_cannot_serve = False
-        if terms.heard is not None and not self._history.contains(terms.heard):
+        if terms.heard is not None and not self._own.history.contains(terms.heard):
             self.roll_back(now, "the partner remembers commits of this server that its disk does not have", effects)
         session.established = True
         self.exchange.connected(session, terms.digest)
@@ -272,7 +283,7 @@ class Endpoint:
         try:
             if status is not None:
                 raise Refuse(FailoverStatus.CONFIGURATION_CONFLICT, status.message or f"status {status.status}")
-            terms = read_terms(message, self.relationship)
+            terms = read_terms(message, self.relationship, self._own.duid)
             if terms.mclt_s != self.relationship.mclt_s:
                 differ = f"the secondary answers with an MCLT of {terms.mclt_s} s, not {self.relationship.mclt_s} s"
                 raise Refuse(FailoverStatus.CONFIGURATION_CONFLICT, differ)
@@ -287,7 +298,7 @@ class Endpoint:
             self.hang_up(now, effects, self.aside, reason)
             self.dial_failed(now, self.aside, refused=True)
             return
-        self._use_mclt(terms.mclt_s, effects)
+        self._use_mclt(now, terms.mclt_s, effects)
         self._establish(now, terms, effects)
 
     def _disconnected(self, now: Moment, message: FailoverMessage, effects: Effects) -> None:
@@ -313,17 +324,12 @@ class Endpoint:
         self.follow(now, effects)
 
     def _updates_done(self, now: Moment, message: FailoverMessage, effects: Effects) -> None:
-        if message.transaction_id != self._requested:
+        session = self.session
+        if session is None or not session.is_request_done(message.transaction_id):
             return
-        self._forget_request()
+        session.forget_request()
         effects.note("updates-done", "info", relationship=self.relationship.name)
         self.happen(now, Happening.UPDDONE, effects)
-
-    def _forget_request(self) -> None:
-        """Wait no more for an UPDDONE: it came, or was for a state that is over, and says nothing for the next one."""
-        if self.session is not None and self._requested:
-            self.session.finished(self._requested)
-        self._requested = 0
 
     # -- states
 
@@ -349,11 +355,10 @@ class Endpoint:
             self.exchange.entered(now, moves[-1].after)
             self._commit(effects)
             self._send_state(now, effects)
-            self._forget_request()
-        if self.machine.wants_updates and self.session is not None and not self._requested:
-            type_ = FailoverType.UPDREQALL if self.machine.needs_everything else FailoverType.UPDREQ
-            self._requested = self.session.send(type_, b"", effects.then, now)
-            self._requested_mono = now.mono
+            if self.session is not None:
+                self.session.forget_request()
+        if self.machine.wants_updates and self.session is not None and self.session.requested_mono is None:
+            self.session.request_updates(self.machine.needs_everything, effects.then, now)
 
     def _send_state(self, now: Moment, effects: Effects) -> None:
         """RFC 8156 6.3: behind the commit that makes the state durable."""
@@ -363,11 +368,10 @@ class Endpoint:
         options = write_state(machine.record, machine.starting, machine.partner_is_starting)
         session.send(FailoverType.STATE, session.position(effects) + options, effects.then, now)
 
-    def _use_mclt(self, mclt_s: int, effects: Effects) -> None:
+    def _use_mclt(self, now: Moment, mclt_s: int, effects: Effects) -> None:
         record = self.machine.record
         if mclt_s != record.mclt_s:
-            largest_s = max(mclt_s, record.largest_mclt_s)
-            self.remember(replace(record, mclt_s=mclt_s, largest_mclt_s=largest_s), effects)
+            self.remember(record.with_mclt(mclt_s, self._longest_lifetime_s, now.utc), effects)
             effects.note("mclt-changed", "warning", relationship=self.relationship.name, seconds=mclt_s)
 
     def tell_position(self, effects: Effects) -> None:
@@ -376,9 +380,9 @@ class Endpoint:
         if session is not None and session.established and session.history is not None:
             session.send(FailoverType.CONTACT, session.position(effects), effects.then, None)
 
-    def update_trust(self, now: Moment, effects: Effects) -> None:
-        """Note that all forgotten leases are over, if they are since just now."""
-        if self.machine.trust_again(now):
+    def end_precautions(self, now: Moment, effects: Effects) -> None:
+        """Note that leases which this server had to allow for are over, if they are since just now."""
+        if self.machine.end_precautions(now):
             self._commit(effects)
 
     def remember(self, record: Record, effects: Effects) -> None:

@@ -16,9 +16,12 @@ from tandem.wire.received import ADDRESS_LENGTH
 
 VERSION: Final = (1, 0)
 MCLT_MIN_S: Final = 30
+MCLT_MAX_S: Final = 7 * 86400
+"""The MCLT is how long recovery waits: more than a week is a mistake, or an attack."""
 REASON_MAX: Final = 200
-DIGEST, DETAILS, HEARD = 1, 2, 3
-"""Suboptions: a digest of all that a server serves, that in detail, and the partner's position that was last heard."""
+DIGEST, DETAILS, HEARD, DUID = 1, 2, 3, 5
+"""Suboptions: a digest of all that a server serves, that in detail, the partner's position that was last heard, and the
+sender's DUID."""
 
 
 class Refuse(Exception):
@@ -28,6 +31,16 @@ class Refuse(Exception):
         super().__init__(reason)
         self.code = code
         self.reason = reason
+
+
+class Introduction(NamedTuple):
+    """What a server says of itself in CONNECT and CONNECTREPLY, in options that only another Tandem reads."""
+
+    digest: bytes
+    """Of all that it serves."""
+    duid: bytes
+    heard: Position | None
+    """The partner's position that it heard last, None if there is none."""
 
 
 class Terms(NamedTuple):
@@ -45,13 +58,9 @@ class Terms(NamedTuple):
     """The position of this server that the partner heard last."""
 
 
-def write_terms(
-    relationship: Relationship, type_: FailoverType, mclt_s: int, digest: bytes, heard: Position | None
-) -> bytes:
-    """Return the options of a CONNECT, or of a CONNECTREPLY that agrees.
-
-    `heard` is the partner's position that was last heard, None if there is none.
-    """
+def write_terms(relationship: Relationship, type_: FailoverType, mclt_s: int, said: Introduction) -> bytes:
+    """Return the options of a CONNECT, or of a CONNECTREPLY that agrees."""
+    heard = said.heard.pack() if said.heard is not None else b""
     flags = fo.ConnectFlags.FIXED_PD_LENGTH if relationship.fixed_pd_length else 0
     options: list[Option] = [
         fo.ProtocolVersion(*VERSION),
@@ -59,7 +68,7 @@ def write_terms(
         fo.KeepaliveTime(relationship.keepalive_s),
         fo.MaxUnackedBndupd(MAX_UNACKED),
         fo.Connect(flags),
-        VendorOptions(ENTERPRISE, ((DIGEST, digest), (HEARD, heard.pack() if heard else b""))),
+        VendorOptions(ENTERPRISE, ((DIGEST, said.digest), (HEARD, heard), (DUID, said.duid))),
     ]
     if type_ is FailoverType.CONNECT:
         options.append(fo.RelationshipName(relationship.name))
@@ -77,8 +86,12 @@ def read_status(message: FailoverMessage) -> Status | None:
     return status if status is not None and status.status else None
 
 
-def read_terms(message: FailoverMessage, relationship: Relationship) -> Terms:
-    """Read a CONNECT or CONNECTREPLY. Refuse if something is missing, or cannot be followed here."""
+def read_terms(message: FailoverMessage, relationship: Relationship, duid: bytes) -> Terms:
+    """Read a CONNECT or CONNECTREPLY. Refuse if something is missing or cannot be followed here.
+
+    `duid` is this server's own. The partner cannot have the same one: clients address a server by it, so both
+    would answer, as a cloned machine does.
+    """
     options = message.read_options()
     version = find(options, fo.ProtocolVersion)
     mclt, keepalive = find(options, fo.Mclt), find(options, fo.KeepaliveTime)
@@ -88,10 +101,9 @@ def read_terms(message: FailoverMessage, relationship: Relationship) -> Terms:
         raise Refuse(FailoverStatus.CONFIGURATION_CONFLICT, missing)
     if version.major != VERSION[0]:
         raise Refuse(FailoverStatus.NOT_SUPPORTED, f"version {version.major} of the protocol is not known here")
-    if mclt.seconds < MCLT_MIN_S or not keepalive.seconds or not unacked.messages:
-        raise Refuse(
-            FailoverStatus.CONFIGURATION_CONFLICT, f"no MCLT below {MCLT_MIN_S} s, no keepalive or window of 0"
-        )
+    if not MCLT_MIN_S <= mclt.seconds <= MCLT_MAX_S or not keepalive.seconds or not unacked.messages:
+        text = f"the MCLT must be from {MCLT_MIN_S} s to {MCLT_MAX_S} s; keepalive and window must not be 0"
+        raise Refuse(FailoverStatus.CONFIGURATION_CONFLICT, text)
     flags = find(options, fo.Connect)
     is_fixed = flags is not None and flags.flags & fo.ConnectFlags.FIXED_PD_LENGTH
     has_prefixes = any(pool.length < ADDRESS_LENGTH for pool in relationship.pools)
@@ -100,6 +112,9 @@ def read_terms(message: FailoverMessage, relationship: Relationship) -> Terms:
         raise Refuse(FailoverStatus.NOT_SUPPORTED, several)
     own = next((each for each in options if isinstance(each, VendorOptions) and each.enterprise == ENTERPRISE), None)
     told = dict(own.suboptions) if own is not None else {}
+    if duid and told.get(DUID) == duid:
+        same = "both servers have the same DUID, as a cloned machine has; set another `duid`, or empty one state-dir"
+        raise Refuse(FailoverStatus.CONFIGURATION_CONFLICT, same)
     return Terms(
         name.name if name else None,
         mclt.seconds,

@@ -106,3 +106,10 @@ class History:
                 return heard.commits <= end
         is_cut = len(self._starts) == INCARNATIONS_MAX
         return is_cut and heard.commits <= self._starts[0].commits
+
+
+class Own(NamedTuple):
+    """What an endpoint tells its partner of this server: its DUID, and the history of its disk."""
+
+    duid: bytes
+    history: History

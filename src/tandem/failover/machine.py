@@ -166,12 +166,14 @@ class Machine:
         if self.starting or self.record.state is not State.PARTNER_DOWN:
             self._enter(now, State.RECOVER, why)
 
-    def trust_again(self, now: Moment) -> bool:
-        """True, once, when all leases have ended that this server may have given and forgotten."""
-        is_over = 0 < self.record.untrusted_until <= now.lapse_utc
-        if is_over:
+    def end_precautions(self, now: Moment) -> bool:
+        """True if a precaution ended just now: against forgotten leases, or against those of a larger MCLT."""
+        before = self.record
+        if 0 < before.untrusted_until <= now.lapse_utc:
             self.record = replace(self.record, untrusted_until=0)
-        return is_over
+        if 0 < before.largest_mclt_until <= now.lapse_utc:
+            self.record = replace(self.record, largest_mclt_s=before.mclt_s, largest_mclt_until=0)
+        return self.record is not before
 
     def partner_lost(self, now: Moment, why: str, told_until: int) -> None:
         """Hear that communications are not OK any more; of what began up to `told_until` the partner may know."""
@@ -198,6 +200,10 @@ class Machine:
         """RFC 8156 8.3.2, steps 5 and 6."""
         self.starting = False
         state, why = self._resumes, "it was so before the restart"
+        if not self._had_record:
+            why = "this server has no record of the relationship"
+        elif self.record.rolled_back:
+            why = "this server runs from an older copy of its disk"
         # A server that was waiting to serve did not operate, whatever the times say.
         if self.seen is State.PARTNER_DOWN and served(state, self.role) not in WAITING:
             later = self.record.partner_start_time_of_state > self.last_operation

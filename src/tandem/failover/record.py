@@ -23,7 +23,7 @@ class Record:
     start_time_of_state: int
     mclt_s: int
     largest_mclt_s: int
-    """The largest MCLT that was ever in effect: leases may have been promised by it."""
+    """The largest MCLT by which leases may have been promised that have not ended."""
     communicated: bool = False
     """Whether this server was ever in step with its partner, and so has leases that count."""
     partner_state: State | None = None
@@ -33,10 +33,25 @@ class Record:
     """Since when the partner is known to be down; 0 unless in PARTNER-DOWN."""
     wait_until: int = 0
     """When RECOVER-WAIT, or the wait for auto-partner-down, is over; 0 for no such wait."""
+    largest_mclt_until: int = 0
+    """When the last lease is over that was promised by a larger MCLT than `mclt_s`; 0 if none was."""
     rolled_back: bool = False
     """Whether the table is an older copy of what this server knew, and the partner is to be asked for everything."""
     untrusted_until: int = 0
     """Until when clients may hold leases that this server gave and has forgotten; 0 if there are none."""
+
+    def deadlines(self) -> tuple[int, ...]:
+        """Return when something in this record is over, 0 for what is not there."""
+        return self.wait_until, self.untrusted_until, self.largest_mclt_until
+
+    def with_mclt(self, mclt_s: int, longest_lifetime_s: int, now_utc: int) -> Record:
+        """Return the memory of an endpoint that just agreed on another MCLT with its partner.
+
+        What was promised by a larger one lasts for at most the longest lifetime, or so long behind what was acknowledged.
+        """
+        largest_s = max(mclt_s, self.largest_mclt_s)
+        until = now_utc + longest_lifetime_s + largest_s if largest_s > mclt_s else 0
+        return replace(self, mclt_s=mclt_s, largest_mclt_s=largest_s, largest_mclt_until=until)
 
     def moved(self, state: State, now_utc: int) -> Record:
         """Give the memory of an endpoint that just entered a state."""

@@ -18,7 +18,7 @@ from tandem.failover.clockwork import tick
 from tandem.failover.endpoint import Endpoint, Memory
 from tandem.failover.handshake import read_terms_name, write_status
 from tandem.failover.health import problems_of
-from tandem.failover.history import HEARD_FACT_PREFIX, History, read_position
+from tandem.failover.history import HEARD_FACT_PREFIX, History, Own, read_position
 from tandem.failover.record import FACT_PREFIX, HEARTBEAT_FACT, HEARTBEAT_S, read_record
 from tandem.failover.session import Session
 from tandem.lease.change import Fact, Put
@@ -53,13 +53,14 @@ class Relationships:
         wanted: Sequence[Relationship],
         table: LeaseTable,
         facts: Mapping[str, bytes],
+        duid: bytes,
         incarnation: bytes,
         now: Moment,
     ) -> None:
         self._table = table
         self._facts = dict(facts)
         self._last_operation = max(table.newest_time, int(facts.get(HEARTBEAT_FACT, b"0")))
-        self._history = History(facts, incarnation)
+        self._own = Own(duid, History(facts, incarnation))
         self._is_restored = bool(facts.get(RESTORED_FACT))
         self._heard = {name: fact for name, fact in facts.items() if name.startswith(HEARD_FACT_PREFIX)}
         """The partners' positions as they are on disk."""
@@ -75,7 +76,7 @@ class Relationships:
         heard = read_position(self._heard.get(HEARD_FACT_PREFIX + relationship.name, b""))
         last_operation = max(self._last_operation, self._table.newest_time)
         memory = Memory(None if fact is None else read_record(fact), last_operation, heard)
-        return Endpoint(relationship, self._table, self._history, memory, now)
+        return Endpoint(relationship, self._table, self._own, memory, now)
 
     def use(self, wanted: Sequence[Relationship], now: Moment, effects: Effects) -> None:
         """Go on with changed settings: what was agreed with a partner is agreed anew where it changed."""
@@ -212,7 +213,7 @@ class Relationships:
                 if self._heard.get(fact.name, b"") != fact.value:
                     self._heard[fact.name] = fact.value
                     effects.commit.append(fact)
-        self._history.record(effects)
+        self._own.history.record(effects)
 
     # -- connections
 

@@ -42,8 +42,10 @@ class Session:
         self.history: History | None = None
         """This server's history, if the partner wants its position told."""
         self._skewed_since: float | None = None
+        self.requested_mono: float | None = None
+        """When UPDREQ or UPDREQALL was sent whose UPDDONE is awaited; None if none is."""
         self._last_id = 0
-        self._reserved: set[int] = set()
+        self._request_id = 0
 
     def position(self, effects: Effects) -> bytes:
         """Return the option that tells this server's position, for a message that will go into `effects.then`."""
@@ -55,10 +57,8 @@ class Session:
         With `now` None the message does not postpone the next CONTACT, since the disk may hold it up.
         """
         self._last_id = self._last_id % 0xFFFFFF + 1
-        while self._last_id in self._reserved:
+        if self._last_id == self._request_id:  # an exchange that takes long, so that the numbers may come round
             self._last_id = self._last_id % 0xFFFFFF + 1
-        if type_ in (FailoverType.UPDREQ, FailoverType.UPDREQALL):
-            self._reserved.add(self._last_id)
         if now is not None:
             self.sent_mono = now.mono
         out.append(ToPartner(self.connection, write_failover_message(type_, self._last_id, options)))
@@ -68,9 +68,20 @@ class Session:
         """Answer a message of the partner."""
         out.append(ToPartner(self.connection, write_failover_message(type_, transaction_id, options)))
 
-    def finished(self, transaction_id: int) -> None:
-        """Allow the transaction-id of an exchange that took long to be used again."""
-        self._reserved.discard(transaction_id)
+    def request_updates(self, everything: bool, out: Out, now: Moment) -> None:
+        """Ask the partner for what it has not told, or for everything (RFC 8156 5.3.5, 5.3.6)."""
+        type_ = FailoverType.UPDREQALL if everything else FailoverType.UPDREQ
+        self._request_id = self.send(type_, b"", out, now)
+        self.requested_mono = now.mono
+
+    def is_request_done(self, transaction_id: int) -> bool:
+        """True if that UPDDONE answers the request that is awaited."""
+        return self.requested_mono is not None and transaction_id == self._request_id
+
+    def forget_request(self) -> None:
+        """Wait no more for an UPDDONE: it came, or was for a state that is over, and says nothing for the next one."""
+        self.requested_mono = None
+        self._request_id = 0
 
     def heard(self, now: Moment, sent_time: int, received_utc: int) -> None:
         """Note that a message came in, and what it says of the partner's clock."""
