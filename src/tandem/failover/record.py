@@ -47,7 +47,7 @@ class Record:
     def with_mclt(self, mclt_s: int, longest_lifetime_s: int, now_utc: int) -> Record:
         """Return the memory of an endpoint that just agreed on another MCLT with its partner.
 
-        What was promised by a larger one lasts for at most the longest lifetime, or so long behind what was acknowledged.
+        Leases promised by a larger one last at most for the longest lifetime, or so long behind what was acknowledged.
         """
         largest_s = max(mclt_s, self.largest_mclt_s)
         until = now_utc + longest_lifetime_s + largest_s if largest_s > mclt_s else 0

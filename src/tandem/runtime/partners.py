@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import count
@@ -21,9 +20,10 @@ from tandem.effects.events import ConnectionFailed, Event, PartnerGone, PartnerO
 from tandem.effects.problem import Problem, problem
 from tandem.lease.space import Role
 from tandem.runtime.certificates import CertificateError, Peer, peer_of, tls_context
+from tandem.runtime.framed_stream import FramedStream
 from tandem.runtime.occurrences import Occurrences
 from tandem.runtime.partner_sockets import NotEstablished, PartnerListeners, connected, is_same_address
-from tandem.wire.failover import Frames, answer_starttls, is_starttls, stamp, write_starttls
+from tandem.wire.failover import answer_starttls, is_starttls, stamp, write_starttls
 from tandem.wire.failover_options import FailoverStatus
 from tandem.wire.message import Message, MessageType, read_message
 from tandem.wire.options import Status
@@ -34,108 +34,12 @@ FIRST_FRAME_S = 3.0
 """How long an accepted connection may say nothing."""
 HANDSHAKES_MAX = 16
 """Accepted connections that are not established yet; with one more, the oldest one is closed."""
-FIRST_FRAME_MAX = 2048
 PIECE_OCTETS = 8192
 """Of what came from a partner at once, how much is taken before clients have their turn."""
 BACKLOG_MAX = 16
 """Pieces that wait to be taken, from which on no more is read."""
-WRITE_BUFFER_MAX = 16 << 20
 CERTIFICATE_TIME_WRONG = (9, 10)
 """OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID and _HAS_EXPIRED: the certificate is good but for its time."""
-
-
-class Wire(asyncio.Protocol):
-    """One stream. Octets are kept until somebody takes them."""
-
-    def __init__(self, accepted: Callable[[Wire], None] | None = None) -> None:
-        self.transport: asyncio.Transport | None = None
-        self.relationships: tuple[str, ...] = ()
-        self.certificate: Peer | None = None  # of the other side, if the stream is secured
-        self._accepted = accepted
-        self._kept = b""
-        self.backlog: deque[PartnerOctets] = deque()
-        """What came and was not yet handed on, in pieces."""
-        self._more = asyncio.Event()
-        self._is_gone = False
-        self._octets: Callable[[bytes], None] | None = None
-        self._gone: Callable[[str], None] | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take over the stream."""
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        if self._accepted is not None:
-            self._accepted(self)
-
-    def data_received(self, data: bytes) -> None:
-        """Hand on what came, or keep it."""
-        if self._octets is not None:
-            self._octets(data)
-            return
-        self._kept += data
-        if len(self._kept) > FIRST_FRAME_MAX and self.transport is not None:
-            self.transport.pause_reading()
-        self._more.set()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Say that the stream is over."""
-        self._is_gone = True
-        self._more.set()
-        if self._gone is not None:
-            self._gone(str(exc) if exc else "the partner closed the connection")
-
-    async def first_frame(self) -> bytes:
-        """Give what the first frame held, and forget what came behind it. NotEstablished if there is none."""
-        while True:
-            frames = Frames().feed(self._kept)
-            if frames:
-                return frames[0]
-            if self._is_gone or len(self._kept) > FIRST_FRAME_MAX:
-                raise NotEstablished("the other side did not say what it wants")
-            self._more.clear()
-            await self._more.wait()
-
-    def forget(self) -> None:
-        """Drop what came in plain text: it is not to be believed behind a STARTTLS."""
-        self._kept = b""
-
-    def hand_over(self, octets: Callable[[bytes], None], gone: Callable[[str], None]) -> None:
-        """From now on hand on all that comes, with what was kept."""
-        self._octets, self._gone = octets, gone
-        kept, self._kept = self._kept, b""
-        if kept:
-            octets(kept)
-        if self.transport is not None and not self.transport.is_closing():
-            self.transport.resume_reading()
-        if self._is_gone:
-            gone("the partner closed the connection")
-
-    def write(self, octets: bytes) -> None:
-        """Send octets; a partner that takes nothing is given up."""
-        if self.transport is None or self.transport.is_closing():
-            return
-        self.transport.write(octets)
-        if self.transport.get_write_buffer_size() > WRITE_BUFFER_MAX:
-            self.transport.abort()
-
-    def read_if(self, is_wanted: bool) -> None:
-        """Pause or resume reading."""
-        if self.transport is None or self.transport.is_closing() or self.transport.is_reading() is is_wanted:
-            return
-        if is_wanted:
-            self.transport.resume_reading()
-        else:
-            self.transport.pause_reading()
-
-    def abort(self) -> None:
-        """End the stream at once."""
-        if self.transport is not None:
-            self.transport.abort()
-
-    def close(self) -> None:
-        """End the stream, once all that was written is sent."""
-        if self.transport is not None:
-            self.transport.close()
 
 
 class Partners:
@@ -145,13 +49,13 @@ class Partners:
         self._into = into
         self._say = say
         self._lines: dict[str, PartnerLine] = {}
-        self._wires: dict[int, Wire] = {}
+        self._wires: dict[int, FramedStream] = {}
         self._numbers = count(1)
         self._listeners = PartnerListeners(
-            lambda endpoint: Wire(partial(self._accepted, endpoint)), HANDSHAKES_MAX, say
+            lambda endpoint: FramedStream(partial(self._accepted, endpoint)), HANDSHAKES_MAX, say
         )
         self._tasks: set[asyncio.Task[None]] = set()
-        self._admitting: dict[Wire, None] = {}
+        self._admitting: dict[FramedStream, None] = {}
         """Accepted streams that are not established yet, oldest first."""
         self._is_paused = False
         self._is_stopping = False
@@ -217,7 +121,7 @@ class Partners:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _accepted(self, endpoint: tuple[str, int], wire: Wire) -> None:
+    def _accepted(self, endpoint: tuple[str, int], wire: FramedStream) -> None:
         assert wire.transport is not None
         peer = str(wire.transport.get_extra_info("peername")[0])
         here = [
@@ -246,7 +150,7 @@ class Partners:
         if is_new:
             self._say("partner-not-admitted", "warning", peer=peer, why=reason)
 
-    async def _admit(self, wire: Wire, lines: list[PartnerLine], peer: str) -> None:
+    async def _admit(self, wire: FramedStream, lines: list[PartnerLine], peer: str) -> None:
         try:
             async with asyncio.timeout(HANDSHAKE_S):
                 lines = await self._secure_accepted(wire, lines)
@@ -262,7 +166,7 @@ class Partners:
         finally:
             self._admitting.pop(wire, None)
 
-    async def _secure_accepted(self, wire: Wire, lines: list[PartnerLine]) -> list[PartnerLine]:
+    async def _secure_accepted(self, wire: FramedStream, lines: list[PartnerLine]) -> list[PartnerLine]:
         """RFC 7653 9.1. Give the relationships that the peer may speak for."""
         async with asyncio.timeout(FIRST_FRAME_S):
             first = await wire.first_frame()
@@ -290,7 +194,7 @@ class Partners:
         line = self._lines.get(relationship)
         if line is None:
             return
-        wire = Wire()
+        wire = FramedStream()
         try:
             async with asyncio.timeout(line.patience_s):
                 await self._connect(wire, line)
@@ -304,7 +208,7 @@ class Partners:
         else:
             self._stands(wire, [line], line.partner_address, is_dialed=True)
 
-    async def _connect(self, wire: Wire, line: PartnerLine) -> None:
+    async def _connect(self, wire: FramedStream, line: PartnerLine) -> None:
         """RFC 7653 8.2."""
         loop = asyncio.get_running_loop()
         context = None if line.tls is None else tls_context(line.tls, server_side=False)
@@ -325,7 +229,7 @@ class Partners:
         if objection := certificate.objection(line):
             raise NotEstablished(f"the partner's certificate {objection}")
 
-    async def _handshake(self, wire: Wire, context: ssl.SSLContext, server_side: bool) -> Peer:
+    async def _handshake(self, wire: FramedStream, context: ssl.SSLContext, server_side: bool) -> Peer:
         """Secure a stream whose reading is paused, and return what the other side's certificate says."""
         loop = asyncio.get_running_loop()
         assert wire.transport is not None
@@ -338,7 +242,7 @@ class Partners:
         wire.certificate = peer_of(secured.get_extra_info("ssl_object"))
         return wire.certificate
 
-    def _stands(self, wire: Wire, lines: list[PartnerLine], peer: str, is_dialed: bool) -> None:
+    def _stands(self, wire: FramedStream, lines: list[PartnerLine], peer: str, is_dialed: bool) -> None:
         number = next(self._numbers)
         self._wires[number] = wire
         wire.relationships = tuple(line.relationship for line in lines)
