@@ -59,9 +59,8 @@ from tandem.effects.now import Now
 from tandem.failover.handshake import Introduction, write_terms
 from tandem.failover.history import COMMITS_FACT, HEARD_FACT_PREFIX, HISTORY_FACT
 from tandem.failover.record import FACT_PREFIX, HEARTBEAT_FACT, Record, read_record
-from tandem.failover.relationships import RESTORED_FACT
 from tandem.failover.states import State
-from tandem.lease.change import Change, Put
+from tandem.lease.change import RESTORED_FACT, Change, Put
 from tandem.lease.lease import BindingStatus, Lease, key_of, show_key, unpack
 from tandem.lease.table import LeaseTable, load_table
 from tandem.node import Identity, Node

@@ -21,7 +21,7 @@ from tandem.failover.health import problems_of
 from tandem.failover.history import HEARD_FACT_PREFIX, History, Own, read_position
 from tandem.failover.record import FACT_PREFIX, HEARTBEAT_FACT, HEARTBEAT_S, read_record
 from tandem.failover.session import Session
-from tandem.lease.change import Fact, Put
+from tandem.lease.change import RESTORED_FACT, Fact, Put
 from tandem.lease.table import LeaseTable
 from tandem.wire.failover import FailoverMessage, FailoverType, UnknownMessageType, read_failover_message
 from tandem.wire.failover_options import FailoverStatus
@@ -34,8 +34,6 @@ STRANGERS_MAX: Final = 16
 CONNECT_S: Final = 5
 """How long a connection may be silent before its CONNECT."""
 NAME_SHOWN: Final = 40
-RESTORED_FACT: Final = "restored"
-"""Set by the store, to the UTC second: it was restored from a backup, or acknowledged commits may be missing."""
 ASLEEP_S: Final = 1.5 * HEARTBEAT_S
 """A server that did not look for so long was asleep: its machine was stopped, or overloaded."""
 REASONS: Final = {

@@ -29,7 +29,7 @@ from functools import partial
 
 from tandem.effects.events import Command, Shutdown
 from tandem.failover.history import COMMITS_FACT, HEARD_FACT_PREFIX, read_position
-from tandem.failover.relationships import RESTORED_FACT
+from tandem.lease.change import RESTORED_FACT
 from tandem.lease.lease import BindingStatus, show_key
 from tandem.sim.host import DiskCopy, Host
 from tandem.sim.plan import Fault, Pair
