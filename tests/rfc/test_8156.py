@@ -407,7 +407,7 @@ def test_an_active_prefix_that_is_nobodys_is_rejected(status: BindingStatus) -> 
 def test_when_the_partner_heard_the_client_is_kept_as_it_was_told(ahead_s: int) -> None:
     """7.3, however wrong its clock is."""
     theirs = LeaseUpdate(ADDRESS, 1, 2, 3, 4, 5, BindingStatus.ACTIVE, NOW, NOW + 60, NOW + ahead_s, NOW + 90)
-    after = accepted(None, theirs, Update(b"client", b"", (theirs,)), NOW)
+    after = accepted(None, theirs, Update(b"client", b"", (theirs,)), NOW, True)
     assert after.partner_raw_clt_time == NOW + ahead_s
     assert lease_update(after).partner_raw_clt_time == NOW + ahead_s
 

@@ -85,7 +85,7 @@ class Side:
         """Decide on what the partner says, and record what follows."""
         verdict = self.judge(update, now)
         if verdict.code is None:
-            self.lease = accepted(self.lease, update.leases[0], update, now)
+            self.lease = accepted(self.lease, update.leases[0], update, now, True)
         elif verdict.tell_partner and self.lease is not None:
             self.lease = self.lease._replace(owes_partner=True)
         return verdict

@@ -60,7 +60,7 @@ def test_a_partner_is_told_what_is_on_record() -> None:
 def test_what_a_partner_tells_is_recorded_as_it_says() -> None:
     """RFC 8156 7.5.5: its own times are here the partner's, and the other way round."""
     update = client_update([LEASE])
-    assert accepted(None, update.leases[0], update, UTC + 20) == LEASE._replace(
+    assert accepted(None, update.leases[0], update, UTC + 20, True) == LEASE._replace(
         owes_partner=False,
         client_last_transaction_time=UTC + 6,
         acked_partner_lifetime=0,

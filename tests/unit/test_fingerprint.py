@@ -16,7 +16,7 @@ from tandem.wire.failover import FailoverType, message
 from tandem.wire.options import VendorOptions
 
 POOL = Range(0x20010DB8 << 96, (0x20010DB8 << 96) + 255, 128)
-MINE = Relationship("campus", Role.PRIMARY, "b", 60, 10, 5, None, False, 50, True, (), (POOL,), 0, {"options": "1"})
+MINE = Relationship("campus", Role.PRIMARY, "b", 60, 10, 5, None, False, 50, True, (), (POOL,), 0, 0, {"options": "1"})
 
 
 def told(text: str) -> Fingerprint:

@@ -258,9 +258,9 @@ def test_an_equal_repeat_is_accepted(before: Lease | None, said: Lease, role: Ro
     """Its answer may have been lost: what was accepted once is accepted again, and changes nothing."""
     update = Update(said.duid, b"", (lease_update(said),))
     if judge(before, update.leases[0], said.duid, role, T + 60).code is None:
-        stored = accepted(before, update.leases[0], update, T + 60)
+        stored = accepted(before, update.leases[0], update, T + 60, True)
         assert judge(stored, update.leases[0], said.duid, role, T + 60) == Verdict()
-        assert accepted(stored, update.leases[0], update, T + 60) == stored
+        assert accepted(stored, update.leases[0], update, T + 60, True) == stored
 
 
 @pytest.mark.parametrize("name", ["EXPIRED", "RELEASED", "RESET", "FREE", "ABANDONED", "ACTIVE"])

@@ -361,7 +361,7 @@ def test_unknown_options_come_back_untouched() -> None:
     update = Update(DUID, of_client, (LEASE._replace(details=of_lease),))
     came = read_update(write_update(update, NOW))
     assert came == update
-    lease = accepted(None, came.leases[0], came, NOW)
+    lease = accepted(None, came.leases[0], came, NOW, True)
     assert split_details(lease.details) == (of_lease, of_client)
     again = client_update([unpack(lease.key, lease.pack())])
     assert (again.details, again.leases[0].details) == (of_client, of_lease)
@@ -372,7 +372,7 @@ def test_unknown_options_come_back_untouched() -> None:
 @SAME_EVERY_TIME
 def test_any_details_come_back_untouched(of_lease: bytes, of_client: bytes) -> None:
     update = Update(DUID, of_client, (LEASE._replace(details=of_lease),))
-    lease = accepted(None, update.leases[0], update, NOW)
+    lease = accepted(None, update.leases[0], update, NOW, True)
     again = client_update([lease])
     assert (again.details, lease_update(lease).details) == (of_client, of_lease)
 
@@ -388,5 +388,5 @@ def test_client_data_in_a_lease_is_not_kept() -> None:
 def test_an_update_without_details_takes_them_away() -> None:
     """What the sender does not know of the client any more, nobody does."""
     update = Update(DUID, write_options((UNREGISTERED,)), (LEASE,))
-    before = accepted(None, update.leases[0], update, NOW)
-    assert accepted(before, LEASE, Update(DUID, b"", (LEASE,)), NOW).details == b""
+    before = accepted(None, update.leases[0], update, NOW, True)
+    assert accepted(before, LEASE, Update(DUID, b"", (LEASE,)), NOW, True).details == b""

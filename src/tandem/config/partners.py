@@ -106,6 +106,7 @@ def relationships(file: model.File, server: str, links: Iterable[Link]) -> Itera
             territories=tuple(territories(mine)),
             pools=tuple(pool.range for link in mine for subnet in link.subnets for pool in subnet.pools),
             longest_lifetime_s=max((subnet.lifetimes.valid_s for link in mine for subnet in link.subnets), default=0),
+            decline_time_s=file.decline_time,
             summary=_summary(file, name, failover),
         )
 

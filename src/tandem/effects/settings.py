@@ -137,6 +137,7 @@ class Relationship:
     pools: tuple[Range, ...]
     longest_lifetime_s: int
     """The longest valid lifetime that its clients are given."""
+    decline_time_s: int
     summary: Mapping[str, str]
     """What it serves: a digest of each part of the file that both partners should have alike."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tandem.lease.lease import TIMED, BindingStatus, Lease, ia_code_of
+from tandem.lease.lease import TIMED, BindingStatus, Lease, end_of, ia_code_of
 from tandem.lease.share import ENDED
 from tandem.lease.space import address_owner
 from tandem.wire.binding import LeaseUpdate, Update
@@ -61,17 +61,48 @@ def client_update(leases: list[Lease]) -> Update:
     return Update(leases[0].duid, about_client, tuple(lease_update(lease) for lease in leases))
 
 
-def accepted(mine: Lease | None, theirs: LeaseUpdate, update: Update, now_utc: int) -> Lease:
-    """Give the lease as an accepted update makes it (RFC 8156 7.5.5, figure 5).
+def with_expiration(theirs: LeaseUpdate, decline_time_s: int) -> LeaseUpdate | None:
+    """Return an update whose status has an end, None if that of an ACTIVE lease cannot be known.
+
+    Without OPTION_F_STATE_EXPIRATION_TIME a status does not end by itself. But every lease here does: a declined
+    address after `decline-time`, a client's lease after the lifetime that it was given when it was last heard.
+    """
+    if theirs.status not in TIMED or theirs.state_expiration_time:
+        return theirs
+    if theirs.status == BindingStatus.ABANDONED:
+        return theirs._replace(state_expiration_time=end_of(theirs.start_time_of_state, decline_time_s))
+    if not theirs.valid_s:
+        return None
+    given_at = theirs.client_last_transaction_time or theirs.start_time_of_state
+    return theirs._replace(state_expiration_time=end_of(given_at, theirs.valid_s))
+
+
+def merge_options(known: bytes, said: bytes) -> bytes:
+    """Return options as said, and behind them those that were known and are left out, since they did not change.
+
+    RFC 8156 9.2 lets a server leave out an FQDN that is the same as before.
+    """
+    codes = {code for code, _, _ in index_options(said, 0, len(said))}
+    kept = [known[start - 4 : end] for code, start, end in index_options(known, 0, len(known)) if code not in codes]
+    return b"".join((said, *kept))
+
+
+def accepted(mine: Lease | None, theirs: LeaseUpdate, update: Update, now_utc: int, is_whole: bool) -> Lease:
+    """Return the lease as an accepted update makes it (RFC 8156 7.5.5, figure 5).
 
     When this server heard the client is what its own clock said: a time that is yet to come is not believed.
+    `is_whole`: the partner says everything that it knows each time, as another Tandem does.
     """
     known = mine or NOTHING_KNOWN
+    own, about_client = theirs.details, update.details
+    if not is_whole and known.details and known.duid == update.duid:
+        known_own, known_about_client = split_details(known.details)
+        own, about_client = merge_options(known_own, own), merge_options(known_about_client, about_client)
     status = stored_status(theirs.key, theirs.status)
     goes_on = known.status == status == BindingStatus.ACTIVE and known.duid == update.duid
     client_last_transaction_time = max(known.client_last_transaction_time, min(theirs.partner_raw_clt_time, now_utc))
     state_expiration_time = theirs.state_expiration_time if status in TIMED else theirs.start_time_of_state
-    client = write_option(ClientData.code, update.details) if update.details else b""
+    client = write_option(ClientData.code, about_client) if about_client else b""
     return Lease(  # in the order of its fields: by their names it would take twice as long
         theirs.key,
         status,
@@ -84,7 +115,7 @@ def accepted(mine: Lease | None, theirs: LeaseUpdate, update: Update, now_utc: i
         theirs.valid_s,
         theirs.t1_s,
         theirs.t2_s,
-        theirs.details + client,
+        own + client,
         False,
         known.acked_partner_lifetime if goes_on else 0,
         theirs.client_last_transaction_time or known.partner_raw_clt_time,

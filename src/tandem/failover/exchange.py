@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from tandem.effects.effects import Effects
 from tandem.effects.now import Moment
 from tandem.effects.settings import Relationship
 from tandem.failover import balance
-from tandem.failover.bindings import AVAILABLE, accepted, prevailed
+from tandem.failover.bindings import AVAILABLE, accepted, prevailed, with_expiration
 from tandem.failover.fingerprint import Fingerprint
 from tandem.failover.session import Session
 from tandem.failover.states import State
 from tandem.failover.updates import Updates
 from tandem.failover.verdict import Verdict, judge
 from tandem.lease.lease import BindingStatus, Lease
-from tandem.lease.pool import Pool
+from tandem.lease.pool import Pool, is_reserved_interface_id
 from tandem.lease.space import Role, interval_of
 from tandem.lease.table import LeaseTable
 from tandem.wire.binding import (
@@ -27,13 +28,15 @@ from tandem.wire.binding import (
     read_update,
     write_rejection,
     write_reply,
-    write_update,
 )
 from tandem.wire.failover import FailoverMessage, FailoverType
 from tandem.wire.failover_options import FailoverStatus
 from tandem.wire.received import ADDRESS_LENGTH
 
 BALANCE_EVERY_S: Final = 60.0
+BEGINS_AHEAD_MAX_S: Final = 366 * 86400
+"""How far ahead of now a lease may have begun, by a partner's clock that was wrong for a while."""
+ENDS_AHEAD_MAX_S: Final = 20 * 366 * 86400
 DETAILS_OCTETS_MAX: Final = 4096
 """Of what a partner says of a lease beside what is understood, so that it fits into a message again."""
 
@@ -115,7 +118,7 @@ class Exchange:
             case FailoverType.UPDREQ | FailoverType.UPDREQALL:
                 # Never in step before: what it had before there was a partner owes nobody, and is needed all the same.
                 everything = message.type is FailoverType.UPDREQALL or not communicated
-                self.updates.asked(message.transaction_id, everything)
+                self.updates.request(message.transaction_id, everything)
             case FailoverType.POOLREQ:
                 session.answer(FailoverType.POOLRESP, message.transaction_id, b"", effects.then)
                 self._balance_at = now.mono if self._balance_at is not None else None
@@ -135,28 +138,46 @@ class Exchange:
             effects.note("update-refused", "warning", relationship=self.relationship.name, why=str(rejected))
             session.answer(FailoverType.BNDREPLY, message.transaction_id, options, effects.then)
             return
-        verdicts = [self._decide(now, lease, update, effects) for lease in update.leases]
+        is_whole = session.history is not None
+        verdicts = [self._decide(now, lease, update, is_whole, effects) for lease in update.leases]
         options = session.position(effects) + write_reply(update, verdicts)
         session.answer(FailoverType.BNDREPLY, message.transaction_id, options, effects.then)
 
-    def _decide(self, now: Moment, theirs: LeaseUpdate, update: Update, effects: Effects) -> LeaseVerdict:
+    def _why_impossible(self, now: Moment, theirs: LeaseUpdate, update: Update) -> str:
+        """Return why an update can be about no lease of this relationship, whatever is known of it; empty if it can."""
+        key = theirs.key
+        if self._table.relationship_of(key) != self.relationship.name:
+            return f"it does not belong to the relationship {self.relationship.name} here"
+        if len(theirs.details) + len(update.details) > DETAILS_OCTETS_MAX:
+            return f"more than {DETAILS_OCTETS_MAX} octets are said of it that are not known here"
+        if not fits(self._table.pools_touched(key), key):
+            return "it is no lease of a pool here, nor reserved"
+        begins = (theirs.start_time_of_state, theirs.client_last_transaction_time, theirs.partner_raw_clt_time)
+        ends = (theirs.state_expiration_time, theirs.partner_lifetime, theirs.expiration_time)
+        if max(begins) > now.utc + BEGINS_AHEAD_MAX_S or max(ends) > now.utc + ENDS_AHEAD_MAX_S:
+            return "its times are too far ahead to be true"
+        return ""
+
+    def _decide(
+        self, now: Moment, theirs: LeaseUpdate, update: Update, is_whole: bool, effects: Effects
+    ) -> LeaseVerdict:
         key = theirs.key
         mine = self._table.get(key)
-        pool = self._table.pool_of(key)
-        if self._table.relationship_of(key) != self.relationship.name:
-            text = f"it does not belong to the relationship {self.relationship.name} here"
-            verdict = Verdict(FailoverStatus.CONFIGURATION_CONFLICT, text)
-        elif len(theirs.details) + len(update.details) > DETAILS_OCTETS_MAX:
-            text = f"more than {DETAILS_OCTETS_MAX} octets are said of it that are not known here"
-            verdict = Verdict(FailoverStatus.CONFIGURATION_CONFLICT, text)
-        elif pool is not None and not _fits(pool, key):
-            verdict = Verdict(FailoverStatus.CONFIGURATION_CONFLICT, "the pool here does not give out such leases")
-        elif pool is not None and pool.gifts is not None and key & 0xFF < pool.range.length:
-            verdict = self._decide_on_gift(mine, pool, theirs, effects)
+        whole = with_expiration(theirs, self.relationship.decline_time_s)
+        refusal = self._why_impossible(now, theirs, update)
+        if refusal:
+            verdict = Verdict(FailoverStatus.CONFIGURATION_CONFLICT, refusal)
+        elif whole is None:
+            text = "an ACTIVE lease needs an end: a state-expiration-time, or a valid lifetime"
+            verdict = Verdict(FailoverStatus.MISSING_BINDING_INFORMATION, text)
         else:
-            verdict = judge(mine, theirs, update.duid, self.relationship.role, now.lapse_utc)
+            theirs, pool = whole, self._table.pool_of(key)
+            if pool is not None and pool.gifts is not None and key & 0xFF < pool.range.length:
+                verdict = self._decide_on_gift(mine, pool, theirs, effects)
+            else:
+                verdict = judge(mine, theirs, update.duid, self.relationship.role, now.lapse_utc)
         if verdict.code is None:
-            after = accepted(mine, theirs, update, now.utc)
+            after = accepted(mine, theirs, update, now.utc, is_whole)
             if after != mine:
                 # The primary counts what it takes back only once it hears so, and its hearing so may fail.
                 is_taken_back = self.relationship.role is Role.SECONDARY and _is_nobodys_prefix(after)
@@ -195,10 +216,11 @@ class Exchange:
     def _answered(self, now: Moment, message: FailoverMessage, effects: Effects) -> None:
         reply = read_reply(message.options)
         taken_back = self._taking_back.pop(message.transaction_id, None)
+        for key in self.updates.answered(now, message.transaction_id, reply, effects):
+            self._keep_gift(now, key, effects)
         if taken_back is None:
-            for key in self.updates.answered(now, message.transaction_id, reply, effects):
-                self._keep_gift(now, key, effects)
-        elif not reply.code and not any(each.code for each in reply.verdicts):
+            return
+        if not reply.code and not any(each.code for each in reply.verdicts):
             key, lease = taken_back
             effects.commit += [self._table.forget(each) for each in self._inside(key)]
             effects.commit.append(self._table.put(lease))
@@ -215,6 +237,8 @@ class Exchange:
             if not is_common or self._table.relationship_of(pool.first_key) != self.relationship.name:
                 continue
             for move in balance.moves(pool, self.relationship.secondary_share_percent):
+                if move.to is Role.PRIMARY and not self.updates.has_room(session):
+                    break
                 lease = balance.give(self._table, move, now.utc)
                 effects.note(
                     "prefixes-moved", "info", relationship=self.relationship.name, key=move.key, to=move.to.name.lower()
@@ -224,8 +248,7 @@ class Exchange:
                     effects.commit.append(self._table.change(lease))
                     self.updates.changed(move.key)
                 else:
-                    options = write_update(_nobodys(lease), now.utc)
-                    transaction_id = session.send(FailoverType.BNDUPD, options, effects.then, now)
+                    transaction_id = self.updates.send_proposal(now, session, effects, _nobodys(lease))
                     self._taking_back[transaction_id] = (move.key, lease)
 
     def _keep_gift(self, now: Moment, key: int, effects: Effects) -> None:
@@ -261,12 +284,20 @@ def _is_nobodys_prefix(lease: Lease) -> bool:
     return not lease.duid and lease.length != ADDRESS_LENGTH and lease.status == BindingStatus.FREE
 
 
-def _fits(pool: Pool, key: int) -> bool:
-    """Say whether a lease that begins in a pool can be one of it, part of what is shared, or reserved in it."""
-    first, last = interval_of(key)
-    if pool.holes.touches(first, last):
-        return True
+def fits(pools: Sequence[Pool], key: int) -> bool:
+    """True if a lease that touches these pools, and no others, can exist.
+
+    It lies wholly in one of them and is one of its leases, reserved in it, or a part of it that changes hands between
+    the partners. What touches no pool is reserved outside of them, or left from an earlier configuration.
+    """
     length = key & 0xFF
-    return length == pool.range.length or (
-        pool.gifts is not None and length < pool.range.length and last <= pool.range.last
-    )
+    if not pools:
+        return length != ADDRESS_LENGTH or not is_reserved_interface_id(key >> 8)
+    pool = pools[0]
+    first, last = interval_of(key)
+    if len(pools) > 1 or first < pool.range.first or last > pool.range.last:
+        return False
+    is_reserved = pool.holes.covers(first, last) and (length == ADDRESS_LENGTH) is (pool.range.length == ADDRESS_LENGTH)
+    if is_reserved or pool.holds(key):
+        return True
+    return pool.gifts is not None and length < pool.range.length

@@ -19,7 +19,7 @@ from tandem.failover.bindings import believed, client_update, settled
 from tandem.failover.session import Session
 from tandem.lease.lease import CONTENT_AT, BindingStatus, Lease, unpack
 from tandem.lease.table import LeaseTable
-from tandem.wire.binding import LeaseVerdict, Reply, write_update
+from tandem.wire.binding import LeaseVerdict, Reply, Update, write_update
 from tandem.wire.failover import FailoverType
 from tandem.wire.received import ADDRESS_LENGTH
 
@@ -48,6 +48,12 @@ class Rejection(NamedTuple):
     times: int
 
 
+def _are_of_one_binding(lease: Lease, other: Lease) -> bool:
+    """True if both leases are held in the same identity association."""
+    are_held = lease.status == other.status == BindingStatus.ACTIVE
+    return are_held and (lease.ia_code, lease.iaid) == (other.ia_code, other.iaid)
+
+
 class Updates:
     """The updates of one relationship, sent as fast as the partner allows."""
 
@@ -65,6 +71,10 @@ class Updates:
         self._asked_for: Iterator[int] | None = None
         self._asked_id: int | None = None
         self._asked_everything = False
+        self._next_request: tuple[int, bool] | None = None
+        """The UPDREQ to be answered next: its transaction-id, and whether it was UPDREQALL."""
+        self._told_with_others: set[int] = set()
+        """Of what the partner asked for, what it was told with another lease of the same IA."""
         self._awaited: set[int] = set()
         starts = [lease.start_time_of_state for key in self._owing() if (lease := table.get(key))]
         self.told_until = max(starts, default=0)
@@ -102,6 +112,7 @@ class Updates:
         self.rejected.clear()
         self._asked_for = None
         self._asked_id = None
+        self._next_request = None
         self._awaited.clear()
 
     def changed(self, key: int) -> None:
@@ -112,13 +123,25 @@ class Updates:
         """Give when the message was sent that waits longest for its answer, None if none does."""
         return next(iter(self._in_flight.values())).sent_mono if self._in_flight else None
 
-    def asked(self, transaction_id: int, everything: bool) -> None:
-        """Begin to answer an UPDREQ or UPDREQALL, from what there is to say now (RFC 8156 5.3.5, 5.3.6)."""
+    def request(self, transaction_id: int, everything: bool) -> None:
+        """Answer an UPDREQ or UPDREQALL (RFC 8156 5.3.5, 5.3.6), once the one before it is answered.
+
+        Of those that come meanwhile only the last one counts: each is a pass over the table, and costs the partner
+        a few octets.
+        """
+        if self._asked_id is None:
+            self._begin_answer(transaction_id, everything)
+        else:
+            self._next_request = transaction_id, everything or (self._next_request or (0, False))[1]
+
+    def _begin_answer(self, transaction_id: int, everything: bool) -> None:
+        """Begin to answer from what there is to say now."""
         keys = self._table.keys() if everything else list(self._owing())
         self._asked_for = chain(self._gifts(), keys)
         self._asked_id = transaction_id
         self._asked_everything = everything
         self._awaited = set(self._in_flight)
+        self._told_with_others.clear()
 
     def _gifts(self) -> list[int]:
         """Give the large prefixes that changed hands: they are told before the leases in them."""
@@ -148,7 +171,7 @@ class Updates:
             if key < 0:
                 self._asked_for = None
                 break
-            if self._table.relationship_of(key) == self._relationship:
+            if self._table.relationship_of(key) == self._relationship and key not in self._told_with_others:
                 budget -= self._send(now, session, effects, self._take(key, not self._asked_everything))
         self._finish_answer(session, effects)
         return has_room and bool((live and self._pending) or self._asked_for is not None)
@@ -182,7 +205,11 @@ class Updates:
         return refused
 
     def _take(self, key: int, only_owing: bool) -> list[Lease]:
-        """Give the lease, and with it all others of its client that wait, as one message tells them."""
+        """Return the lease, and with it what one message tells beside it of the same client.
+
+        That is what waits to be told, and the other leases of the same IA: all of one client binding has to be in one
+        OPTION_CLIENT_DATA (RFC 8156 7.4).
+        """
         self._pending.pop(key, None)
         lease = self._table.get(key)
         if lease is None or key in self._flying or (only_owing and not lease.owes_partner):
@@ -191,11 +218,17 @@ class Updates:
         octets = 0
         for other in self._table.keys_of_client(lease.duid) if lease.duid else ():
             octets += len(self._table.record(other) or b"") + OCTETS_BESIDE
-            if other in self._pending and other not in self._flying and octets < OCTETS_PER_MESSAGE:
-                del self._pending[other]
-                also = self._table.get(other)
-                if also is not None and also.owes_partner and self._table.relationship_of(other) == self._relationship:
-                    leases.append(also)
+            if other == key or other in self._flying or octets >= OCTETS_PER_MESSAGE:
+                continue
+            also = self._table.get(other)
+            if also is None or self._table.relationship_of(other) != self._relationship:
+                continue
+            is_waiting = other in self._pending and also.owes_partner
+            if is_waiting or _are_of_one_binding(lease, also):
+                self._pending.pop(other, None)
+                leases.append(also)
+                if self._asked_for is not None:
+                    self._told_with_others.add(other)
         return leases
 
     def _send(self, now: Moment, session: Session, effects: Effects, leases: list[Lease]) -> bool:
@@ -216,11 +249,28 @@ class Updates:
             self._awaited.add(transaction_id)
         return True
 
+    def has_room(self, session: Session) -> bool:
+        """True if the partner takes another BNDUPD without having answered those on their way."""
+        return len(self._in_flight) < session.max_unacked
+
+    def send_proposal(self, now: Moment, session: Session, effects: Effects, update: Update) -> int:
+        """Send a BNDUPD about what is not on record yet, and return its transaction-id.
+
+        It takes room in the partner's window like any other, and the connection is given up if it is never answered.
+        """
+        options = session.position(effects) + write_update(update, now.utc)
+        transaction_id = session.send(FailoverType.BNDUPD, options, effects.then, now)
+        self._in_flight[transaction_id] = Sent({}, now.mono)
+        return transaction_id
+
     def _finish_answer(self, session: Session, effects: Effects) -> None:
         """Say UPDDONE once all that was asked for is answered; a rejection is an answer too."""
         if self._asked_id is not None and self._asked_for is None and not self._awaited:
             session.answer(FailoverType.UPDDONE, self._asked_id, b"", effects.then)
             self._asked_id = None
+            if self._next_request is not None:
+                self._begin_answer(*self._next_request)
+                self._next_request = None
 
     def _acknowledged(self, key: int, record: bytes, partner_lifetime_sent: int, effects: Effects) -> None:
         self.rejected.pop(key, None)

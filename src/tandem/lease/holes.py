@@ -77,6 +77,11 @@ class Holes:
         at = bisect_right(self._firsts, (last - base) >> shift)
         return at > 0 and self._lasts[at - 1] >= (first - base) >> shift
 
+    def covers(self, first: int, last: int) -> bool:
+        """True if all of first..last lies in one hole."""
+        at = bisect_right(self._firsts, first)
+        return at > 0 and self._lasts[at - 1] >= last
+
     def intervals(self) -> Iterator[Interval]:
         """Give the holes, lowest first, none touching another."""
         base, shift = self._base, self._shift

@@ -118,6 +118,13 @@ class LeaseTable:
             return self._pools[at - 1]
         return None
 
+    def pools_touched(self, key: int) -> list[Pool]:
+        """Return up to two pools that share an address with the lease, lowest first."""
+        first, last = interval_of(key)
+        at = bisect_right(self._pool_firsts, first)
+        at -= at > 0 and self._pools[at - 1].range.last >= first
+        return [pool for pool in self._pools[at : at + 2] if pool.range.first <= last]
+
     # -- changing
 
     def change(self, lease: Lease) -> Put:

@@ -94,6 +94,8 @@ class Update(NamedTuple):
     duid: bytes
     details: bytes
     leases: tuple[LeaseUpdate, ...]
+    unsupported: tuple[bytes, ...] = ()
+    """Encoded options of the answer that reject what cannot be taken over: an IA_TA, which RFC 9915 removed."""
 
 
 class LeaseVerdict(NamedTuple):
@@ -176,6 +178,7 @@ def read_update(data: bytes) -> Update:
 def _read_client(data: bytes, start: int, end: int) -> Update:
     duid, base = b"", 0
     details: list[bytes] = []
+    unsupported: list[bytes] = []
     ias: list[tuple[int, int, int]] = []
     for option in index_options(data, start, end):
         code, body, to = option
@@ -185,6 +188,9 @@ def _read_client(data: bytes, start: int, end: int) -> Update:
             duid = data[body:to]
         elif code == codes.BASE_TIME:
             base = from_wire(_read_time(data, body, to))
+        elif code == codes.IA_TA:
+            rejection = _status_option(FailoverStatus.NOT_SUPPORTED, "temporary addresses are not leased here")
+            unsupported.append(write_option(codes.IA_TA, data[body : min(body + 4, to)] + rejection))
         elif code == VSS:
             raise AnotherVpn
         elif code != codes.STATUS:
@@ -194,11 +200,11 @@ def _read_client(data: bytes, start: int, end: int) -> Update:
         _read_ia(data, code, body, to, base, leases)
     if len(leases) > LEASES_MAX:
         raise MissingInformation(f"more than {LEASES_MAX} leases in one update cannot be taken over")
-    if not duid or not base or not leases:
+    if not duid or not base or not (leases or unsupported):
         raise MissingInformation("an update of a client needs its identifier, a base time and a lease")
     if len(duid) > DUID_OCTETS_MAX:
         raise WireError(f"a DUID of {len(duid)} octets")
-    return Update(duid, b"".join(details), tuple(leases))
+    return Update(duid, b"".join(details), tuple(leases), tuple(unsupported))
 
 
 def _read_ia(data: bytes, kind: int, start: int, end: int, base: int, leases: list[LeaseUpdate]) -> None:
@@ -283,7 +289,7 @@ def write_reply(update: Update, verdicts: Iterable[LeaseVerdict]) -> bytes:
     parts = [write_option(codes.CLIENT_ID, update.duid)]
     for lease, verdict in zip(update.leases, verdicts, strict=True):
         parts.append(_ia_option(lease, _lease_option(lease, _verdict_options(lease, verdict))))
-    return write_option(codes.CLIENT_DATA, b"".join(parts))
+    return write_option(codes.CLIENT_DATA, b"".join((*parts, *update.unsupported)))
 
 
 def write_rejection(data: bytes, code: int, text: str) -> bytes:

@@ -11,6 +11,8 @@ CLIENT_ID: Final = options.ClientId.code
 SERVER_ID: Final = options.ServerId.code
 IA_NA: Final = options.IaNa.code
 IA_PD: Final = options.IaPd.code
+IA_TA: Final = 4
+"""RFC 8415 21.5; RFC 9915 removed temporary addresses, so that no class stands for it."""
 IA_ADDRESS: Final = options.IaAddress.code
 IA_PREFIX: Final = options.IaPrefix.code
 OPTION_REQUEST: Final = options.OptionRequest.code
