@@ -353,7 +353,7 @@ def test_reconfigure_data_comes_back_as_it_was_told() -> None:
     """5.5.13: this server makes none, and what it is told keeps its time."""
     of_lease = write_options((fo.ReconfigureData(int.from_bytes(since_2000(NOW), "big"), b"key"),))
     theirs = LeaseUpdate(ADDRESS, 1, 2, 3, 4, 5, BindingStatus.ACTIVE, NOW, NOW + 60, details=of_lease)
-    lease = accepted(None, theirs, Update(b"client", b"", (theirs,)), NOW)
+    lease = accepted(None, theirs, Update(b"client", b"", (theirs,)), NOW, True)
     assert of_lease in write_update(client_update([lease]), NOW)
 
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import pytest
 
+from tandem.effects.effects import Effects, ToPartner
+from tandem.effects.now import Moment
 from tandem.failover.bindings import accepted, with_expiration
 from tandem.failover.exchange import fits
-from tandem.lease.lease import BindingStatus, key_of
+from tandem.failover.session import Session
+from tandem.failover.updates import Updates
+from tandem.lease.lease import BindingStatus, Lease, key_of
 from tandem.lease.pool import Holes, Pool
 from tandem.lease.space import Range
+from tandem.lease.table import LeaseTable
 from tandem.wire import codes
 from tandem.wire.binding import LeaseUpdate, LeaseVerdict, Update, read_update, write_reply, write_update
+from tandem.wire.failover import FailoverType, read_failover_message
 from tandem.wire.octets import index_options, write_option
 from tandem.wire.option import write_options
 from tandem.wire.options import ClientFqdn
@@ -90,3 +96,39 @@ def test_temporary_address_is_rejected_and_the_rest_is_taken() -> None:
     inner = {code: reply[start:end] for code, start, end in index_options(reply, 4, len(reply))}
     assert inner[codes.IA_TA][:4] == b"\0\0\0\5"
     assert codes.STATUS in {code for code, _, _ in index_options(inner[codes.IA_TA], 4, len(inner[codes.IA_TA]))}
+
+
+def test_each_binding_is_told_whole_and_once() -> None:
+    """RFC 8156 7.4: all of a client binding is in one OPTION_CLIENT_DATA, also in the answer to UPDREQALL."""
+    table = LeaseTable()
+    table.use_territories([((SUBNET, SUBNET + (1 << 96) - 1), "campus")])
+    for number in (1, 3, 5):
+        table.put(Lease(key_of(SUBNET + number), BindingStatus.ACTIVE, DUID, 7, NOW, NOW, NOW + 60, 30, 60, 1, 2, b""))
+    table.put(Lease(key_of(SUBNET + 8), BindingStatus.ACTIVE, DUID, 8, NOW, NOW, NOW + 60, 30, 60, 1, 2, b""))
+    updates, effects = Updates(table, "campus"), Effects()
+    now = Moment(1.0, NOW, NOW)
+    session = Session(1, "peer", now)
+    session.max_unacked = 100
+    updates.connected()
+    updates.request(9, True)
+    updates.send(now, session, effects, live=False)
+    sent = [read_failover_message(each.data[2:]) for each in effects.then if isinstance(each, ToPartner)]
+    told = [[lease.key >> 8 & 0xFF for lease in read_update(each.options).leases] for each in sent]
+    assert sorted(map(sorted, told)) == [[1, 3, 5], [8]]
+
+
+def test_repeated_requests_for_everything_cost_one_pass_more() -> None:
+    table = LeaseTable()
+    updates, effects = Updates(table, "campus"), Effects()
+    now = Moment(1.0, NOW, NOW)
+    session = Session(1, "peer", now)
+    updates.connected()
+    for number in range(1, 500):
+        updates.request(number, True)
+    for _ in range(3):
+        updates.send(now, session, effects, live=False)
+    done = [read_failover_message(each.data[2:]) for each in effects.then if isinstance(each, ToPartner)]
+    assert [(each.type, each.transaction_id) for each in done] == [
+        (FailoverType.UPDDONE, 1),
+        (FailoverType.UPDDONE, 499),
+    ]
