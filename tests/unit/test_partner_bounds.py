@@ -10,8 +10,9 @@ from tandem.failover.bindings import accepted, with_expiration
 from tandem.failover.exchange import fits
 from tandem.failover.session import Session
 from tandem.failover.updates import Updates
+from tandem.lease.holes import Holes
 from tandem.lease.lease import BindingStatus, Lease, key_of
-from tandem.lease.pool import Holes, Pool
+from tandem.lease.pool import Pool
 from tandem.lease.space import Range
 from tandem.lease.table import LeaseTable
 from tandem.wire import codes

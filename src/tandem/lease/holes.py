@@ -79,8 +79,9 @@ class Holes:
 
     def covers(self, first: int, last: int) -> bool:
         """True if all of first..last lies in one hole."""
-        at = bisect_right(self._firsts, first)
-        return at > 0 and self._lasts[at - 1] >= last
+        base, shift = self._base, self._shift
+        at = bisect_right(self._firsts, (first - base) >> shift)
+        return at > 0 and self._lasts[at - 1] >= (last - base) >> shift
 
     def intervals(self) -> Iterator[Interval]:
         """Give the holes, lowest first, none touching another."""
