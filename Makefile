@@ -20,7 +20,6 @@ test: $(READY)            ## everything: check, the whole fuzz, and what needs r
 	@$(BIN)/ruff check src tests packaging bench monitoring
 	@$(BIN)/mypy
 	@TANDEM_FUZZ=full $(BIN)/pytest -n 10 --dist worksteal -m "not speed"
-	@$(BIN)/pytest -m speed
 	@$(BIN)/python tests/rfc/breaks.py --sample 8
 
 check: $(READY)           ## the fast loop, about a minute: format, lint, types, tests
@@ -35,6 +34,7 @@ bench:                    ## Tandem beside Kea, with Debian's Python, as root: f
 	@$(MAKE) --no-print-directory compare ENV=.venv-bench PYTHON=/usr/bin/python3
 
 compare: $(COMPILED) $(ENV)/bench
+	@$(BIN)/pytest -m speed
 	@PYTHONPATH=tests $(BIN)/python -m bench.compare $(if $(FULL),--full)
 
 $(ENV)/bench: $(READY) bench/requirements.lock

@@ -16,6 +16,7 @@ from hypothesis import given, settings, strategies
 
 from contract import commit_until_it_fails
 from contract.test_store import BACK_ENDS, apply, changes, kept, tidy_up
+from limits import limit
 from system.needs import need_program
 from tandem.lease.change import RESTORED_FACT, Change, Fact, Put
 from tandem.stores.store import StoreError
@@ -245,7 +246,9 @@ def commit_in_a_child(name: str, folder: Path, octets_max: int, *wrapper: str) -
     """Run `commit_until_it_fails` and give what it said."""
     program = (sys.executable, "-m", commit_until_it_fails.__name__, name, str(folder), str(octets_max))
     given = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run([*wrapper, *program], env=given, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(
+        [*wrapper, *program], env=given, capture_output=True, text=True, timeout=limit(30), check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
 

@@ -8,15 +8,16 @@ import time
 from pathlib import Path
 
 from fuzz.watch import Watch
+from limits import limit
 from served import ETH0, EVERYTHING, MULTICAST, START, ask, serve
 from tandem.effects.now import Now
 from tandem.server.offers import OFFERS_MAX
 from tandem.server.policy import COMBINATIONS_MAX
 from tandem.wire.message import Message, Relayed, read_message
 
-WORST_CPU_S = 0.5
-MEDIAN_CPU_S = 0.002
-"""Far above what is seen on any machine, far below what a client would notice or a bomb would cost."""
+WORST_CPU_S = limit(0.5)
+MEDIAN_CPU_S = limit(0.002)
+"""Of the processor's time: far above what is seen on any machine, far below what a bomb would cost."""
 
 
 class World:

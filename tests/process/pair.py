@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from limits import limit
 from tandem.admin.demo_pair import Pair, until
 
-WITHIN_S = 30.0
+WITHIN_S = limit(30.0)
 
 
 @contextmanager

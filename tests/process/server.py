@@ -15,12 +15,13 @@ from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any
 
+from limits import limit
 from tandem.admin.client import CommandFailed, ControlClient
 from tandem.admin.demo_pair import Link
 from tandem.sim.client import SimClient
 
 LINK_ADDRESS = IPv6Address("2001:db8:1::1").packed
-WITHIN_S = 15.0
+WITHIN_S = limit(15.0)
 
 CONFIGURATION = """\
 [server.a]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from limits import limit
 from process.server import Server, get_leases
 from process.web import Web, with_web
 from tandem.admin.web.operations import OPERATIONS
@@ -36,7 +37,7 @@ def test_schemathesis_finds_nothing(tmp_path: Path) -> None:
         )
         address = f"http://[::1]:{web.port}/openapi.json"
         command = [program, "run", address, "-H", token, "--phases", "examples,coverage,fuzzing", *words]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=limit(120), check=False, cwd=tmp_path)
         assert done.returncode == 0, done.stdout + done.stderr
         assert f"{len(OPERATIONS)} selected / {len(OPERATIONS)} total" in done.stdout
         assert server.ask("status")
@@ -63,7 +64,12 @@ def test_without_credentials_everything_asked_by_the_description_is_refused(tmp_
         command = [program, "--config-file", str(config), "run", str(description), "--url", f"http://[::1]:{web.port}"]
         words = ["--checks", checks, "--phases", "examples,coverage,fuzzing", "--max-examples", "10", "--seed", "9915"]
         done = subprocess.run(
-            [*command, *words, "--no-color"], capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path
+            [*command, *words, "--no-color"],
+            capture_output=True,
+            text=True,
+            timeout=limit(120),
+            check=False,
+            cwd=tmp_path,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         assert f"{len(OPERATIONS)} selected / {len(OPERATIONS)} total" in done.stdout

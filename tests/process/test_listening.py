@@ -8,6 +8,7 @@ import socket
 
 import pytest
 
+from limits import limit
 from tandem.admin.demo_pair import free_port
 from tandem.config.partners import PartnerLine
 from tandem.effects.events import Event
@@ -16,7 +17,7 @@ from tandem.runtime import partner_sockets
 from tandem.runtime.partners import Partners
 
 HERE = "::1"
-WITHIN_S = 10.0
+WITHIN_S = limit(10.0)
 
 
 def line(port: int) -> PartnerLine:

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from limits import limit
+
 LARGE = 30 << 20
 """Octets; under the 32 MiB above which glibc maps by itself whatever it has learnt."""
 CHURN = f"""
@@ -33,7 +35,7 @@ print(resident() - before)
 def growth_octets(argument: str) -> int:
     """Give by how much a process grew that laid out a large table once more."""
     argv = [sys.executable, "-c", CHURN, argument]
-    return int(subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60).stdout)
+    return int(subprocess.run(argv, capture_output=True, text=True, check=True, timeout=limit(60)).stdout)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc keeps what was freed")

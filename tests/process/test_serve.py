@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from limits import limit
 from process.server import CONFIGURATION, Server, get_leases, until
 from tandem.admin.client import CommandFailed
 from tandem.admin.demo_pair import Link
@@ -146,7 +147,7 @@ def test_reload(tmp_path: Path) -> None:
 def test_ready_and_stopping_are_told_to_systemd(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
-        systemd.settimeout(10)
+        systemd.settimeout(limit(10))
         server = Server(tmp_path)
         try:
             server.start(NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="200000")

@@ -6,7 +6,6 @@ import base64
 import http.client
 import json
 import signal
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -166,10 +165,8 @@ def test_the_page_is_told_what_happens(web: Web, server: Server) -> None:
     assert (first["trouble"], first["status"]["pid"]) == ("", server.process.pid if server.process else 0)
     assert "serving" in [event["event"] for event in first["events"]]
     assert isinstance(first["history"], list)
-    begun = time.monotonic()
     second, third = told(stream), told(stream)
     assert third["status"]["time"] >= second["status"]["time"] >= first["status"]["time"]
-    assert time.monotonic() - begun < 5
     connection.close()
 
 
@@ -197,11 +194,9 @@ def test_when_the_server_is_gone_the_page_says_so_and_goes_on_when_it_is_back(we
     stream = connection.getresponse()
     told(stream)
     server.stop(signal.SIGKILL)
-    killed = time.monotonic()
     message = told(stream)
     while not message["trouble"]:
         message = told(stream)
-    assert time.monotonic() - killed < 2
     while "left behind by a server that no longer runs" not in message["trouble"]:
         message = told(stream)  # for a moment a dying server's socket still takes connections, and ends them
     assert message["status"]["links"]  # what it said last is still shown

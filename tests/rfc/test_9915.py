@@ -47,6 +47,7 @@ from tandem.wire.options import (
     RapidCommit,
     ServerId,
     ServerUnicast,
+    Status,
     VendorClass,
     VendorOptions,
 )
@@ -362,6 +363,17 @@ def test_an_answer_goes_to_who_asked_through_the_interface_of_the_question(type_
     assert (send.peer, send.interface, send.door) == ("fe80::7", interface, DOOR)
 
 
+@pytest.mark.rfc("9915 18.3.1")
+@pytest.mark.parametrize("type_", [MessageType.SOLICIT, MessageType.REQUEST], ids=lambda type_: type_.name)
+def test_a_reply_waits_for_its_commit(type_: MessageType) -> None:
+    """18.3.1, 18.3.2: of a Solicit with Rapid Commit as well."""
+    effects = ask(serve(), say(type_, RapidCommit(), IaNa(1)), interface=ETH1)
+    assert effects.commit
+    assert [each for each in effects.at_once if isinstance(each, Send)] == []
+    (reply,) = (each for each in effects.then if isinstance(each, Send))
+    assert client_message(reply).type is MessageType.REPLY
+
+
 # -- 20, 21: options
 
 
@@ -406,6 +418,17 @@ def test_times_that_a_client_says_are_ignored(type_: MessageType) -> None:
     plain = answer_to(serve(), question(0, 0, 0, 0))
     for times in ((7, 9, 11, 13), (9, 7, 13, 11), (0xFFFFFFFF,) * 4):
         assert answer_to(serve(), question(*times)) == plain
+
+
+@pytest.mark.rfc("9915 21.13")
+def test_the_text_of_a_status_ends_without_nul() -> None:
+    answer = answer_to(serve(), say(MessageType.RELEASE, IA))
+    statuses = [
+        each for ia in answer.options if isinstance(ia, IaNa) for each in ia.options if isinstance(each, Status)
+    ]
+    assert len(statuses) == 1
+    for each in (*statuses, *(option for option in answer.options if isinstance(option, Status))):
+        assert not each.message.endswith("\0")
 
 
 @pytest.mark.rfc("9915 21.16")

@@ -1,65 +1,76 @@
-"""What one message costs in the pure path, as multiples of a piece of work that is measured in the same run.
+"""How much work one message is in the pure path, counted and not timed: the same on every machine, however busy.
 
-Both are the processor's time of this process alone, the least of several rounds in turns, so that a slow or busy
-machine changes both alike. When the path becomes faster, lower the figure: `.venv/bin/pytest tests/speed -s` prints it.
+Counted are the lines and the calls of Python that a message takes. When the path becomes shorter, lower the figures:
+`.venv/bin/pytest tests/speed/test_pure_path.py -s` prints them. `python -m bench.pure` measures the time.
 """
 
 from __future__ import annotations
 
-import time
+import sys
 from collections.abc import Callable
-from struct import Struct
+from functools import partial
+from types import FrameType
+from typing import Any
 
 import pytest
-from bench.pure import CLIENTS, handle, make_node
+from bench.pure import handle, make_node
 
 from tandem.sim.client import SimClient
 from tandem.wire.message import Message, read_message
 
-HEADER = Struct("!HH")
-COSTS = {"solicit": 10.3, "request": 14.0, "renew": 14.5}
-"""How many times the reference each message takes."""
-TOLERATED = 1.25
-ROUNDS = 12
-SAMPLE = b"".join(HEADER.pack(code, size) + bytes(size) for code, size in ((1, 14), (2, 14), (3, 40), (6, 4), (8, 2)))
+MESSAGES = ("solicit", "request", "renew")
+CLIENTS = 64
+WORK: dict[str, tuple[int, int]] = {"solicit": (485, 118), "request": (676, 164), "renew": (697, 165)}
+"""The lines and the calls that each message takes."""
+TOLERATED = 1.15
 
 
-def reference() -> int:
-    """Take a message's options apart and put them together again: what nobody can do without."""
-    found, at = {}, 0
-    while at < len(SAMPLE):
-        code, size = HEADER.unpack_from(SAMPLE, at)
-        found[code] = SAMPLE[at + 4 : at + 4 + size]
-        at += 4 + size
-    return len(b"".join(HEADER.pack(code, len(body)) + body for code, body in found.items()))
+def count(work: Callable[[], Any]) -> tuple[int, int, Any]:
+    """Return how many lines and how many calls of Python a piece of work takes, and what it returns."""
+    lines = calls = 0
+
+    def trace(_frame: FrameType, event: str, _argument: object) -> Any:
+        nonlocal lines, calls
+        lines += event == "line"
+        calls += event == "call"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        done = work()
+    finally:
+        sys.settrace(before)
+    return lines, calls, done
 
 
-def microseconds(work: Callable[[], int], times: int) -> float:
-    """Give what one call takes."""
-    began = time.process_time()
-    for _ in range(times):
-        work()
-    return (time.process_time() - began) / times * 1e6
-
-
-def run_round() -> dict[str, float]:
-    """Let clients solicit, request and renew; give what each takes in multiples of the reference beside it."""
-    node, clients = make_node(), [SimClient(number, with_prefix=False) for number in range(CLIENTS // 8)]
-    took: dict[str, float] = {}
-    for name in COSTS:
-        before_us = microseconds(reference, 2000)
-        answers, us = handle(node, [getattr(client, name)() for client in clients])
-        took[name] = us / min(before_us, microseconds(reference, 2000))
+def counted() -> dict[str, tuple[int, int]]:
+    """Let clients solicit, request and renew; return the lines and calls per message of each."""
+    node, clients = make_node(), [SimClient(number, with_prefix=False) for number in range(CLIENTS)]
+    found: dict[str, tuple[int, int]] = {}
+    for name in MESSAGES:
+        questions = [getattr(client, name)() for client in clients]
+        lines, calls, (answers, _) = count(partial(handle, node, questions))
+        found[name] = (round(lines / CLIENTS), round(calls / CLIENTS))
         for client, answer in zip(clients, answers, strict=True):
             message = read_message(answer)
             assert isinstance(message, Message)
             assert client.take(message)
-    return took
+    return found
 
 
-@pytest.mark.speed
-def test_no_message_costs_a_quarter_more_than_it_should() -> None:
-    rounds = [run_round() for _ in range(ROUNDS)]
-    least = {name: min(each[name] for each in rounds) for name in COSTS}
-    print({name: round(value, 1) for name, value in least.items()})
-    assert {name: value for name, value in least.items() if value > TOLERATED * COSTS[name]} == {}
+@pytest.mark.interpreted
+def test_no_message_is_more_work_than_it_should_be() -> None:
+    found = counted()
+    print(found)
+    too_much = {
+        name: (work, WORK[name])
+        for name, work in found.items()
+        if any(now > TOLERATED * then for now, then in zip(work, WORK[name], strict=True))
+    }
+    assert too_much == {}
+
+
+@pytest.mark.interpreted
+def test_the_work_is_the_same_each_time() -> None:
+    assert counted() == counted()

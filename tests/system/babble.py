@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from limits import limit
 from system.partners import KEEPALIVE_S, MCLT_S, PARTNER_ADDRESS, PARTNER_PORT, Pair
 from tandem.sim.client import SimClient
 from tandem.wire import failover_options as fo
@@ -79,7 +80,7 @@ def talkers(pair: Pair) -> Iterator[Callable[[], bytes | None]]:
                 return None
             with pair.a.host.inside():
                 connection = opened.enter_context(socket.socket(socket.AF_INET6, socket.SOCK_STREAM))
-            connection.settimeout(5)
+            connection.settimeout(limit(5))
             connection.bind((PARTNER_ADDRESS["a"], 0))
             with contextlib.suppress(ConnectionError):  # hung up on, as it may be at any moment
                 connection.connect((PARTNER_ADDRESS["b"], PARTNER_PORT))

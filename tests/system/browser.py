@@ -12,9 +12,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from limits import limit
 from process.server import until
 
-WITHIN_S = 30.0
+WITHIN_S = limit(30.0)
 ARGUMENTS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1280,1500")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import socket
 import struct
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv6Network
 
+from limits import limit
 from system.net import Host
 
 ETH_P_ALL = 0x0003
@@ -99,6 +101,13 @@ class Capture:
         """Stop; what was seen stays."""
         self._socket.close()
 
+    def forget(self) -> None:
+        """Pass over what has come until now."""
+        self._socket.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self._take(self._socket.recv(65536))
+
     def sent(self, kind: Kind, within_s: float) -> Message:
         """The next message of this kind. What comes before it is passed over."""
         for message in self._messages(within_s):
@@ -118,16 +127,22 @@ class Capture:
 
     def _messages(self, within_s: float) -> Iterator[Message]:
         """What comes next, as it comes, until the time is up."""
-        deadline = time.monotonic() + within_s
+        deadline = time.monotonic() + limit(within_s)
         while (left_s := deadline - time.monotonic()) > 0:
             self._socket.settimeout(left_s)
             try:
                 frame = self._socket.recv(65536)
             except TimeoutError:
                 return
-            if _is_dhcp(frame):
-                self.seen.append(Message.parse(frame[DHCP_AT:]))
-                yield self.seen[-1]
+            if message := self._take(frame):
+                yield message
+
+    def _take(self, frame: bytes) -> Message | None:
+        """Note a frame, and return the message in it, None if there is none."""
+        if not _is_dhcp(frame):
+            return None
+        self.seen.append(Message.parse(frame[DHCP_AT:]))
+        return self.seen[-1]
 
     def __str__(self) -> str:
         return "\n".join(f"  {message}" for message in self.seen)

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from ipaddress import IPv6Address, IPv6Network
 from typing import Any, NamedTuple
 
+from limits import limit
 from tandem.lease.change import Change, Put
 from tandem.lease.lease import BindingStatus, key_of, unpack
 from tandem.sim.client import SimClient, SimRelay, given_in
@@ -88,11 +89,11 @@ class Crowd:
     def work(self, within_s: float, enough: int | None = None) -> int:
         """Ask and take answers, each followed by the next question, until there are enough or the time is up.
 
-        Gives the number of answers.
+        For `enough` answers `within_s` is what an idle machine needs. Return the number of answers.
         """
         before = self.answers
         last = None if enough is None else before + enough
-        deadline = time.monotonic() + within_s
+        deadline = time.monotonic() + (within_s if enough is None else limit(within_s))
         again = 0.0
         while self.answers != last and (now := time.monotonic()) < deadline:
             if now >= again:

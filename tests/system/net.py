@@ -21,6 +21,8 @@ from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any, TypeVar
 
+from limits import limit
+
 T = TypeVar("T")
 
 GLOBAL = "2000::/3"
@@ -31,7 +33,11 @@ _serial = itertools.count(1)
 
 
 def until(condition: Callable[[], T], within_s: float, what: str) -> T:
-    """The first true value of `condition`; an AssertionError naming `what` if there is none in time."""
+    """Return the first true value of `condition`. Raise AssertionError that names `what` if there is none in time.
+
+    `within_s` is enough for an idle machine.
+    """
+    within_s = limit(within_s)
     deadline = time.monotonic() + within_s
     while not (value := condition()):
         assert time.monotonic() < deadline, f"not within {within_s:g} s: {what}"

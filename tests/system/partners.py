@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from limits import limit
 from system.net import Host, Lab, Process, until
 from system.servers import (
     ADDRESS_POOL,
@@ -183,7 +184,7 @@ class Member:
     def tandem(self, *words: str) -> str:
         """What a command of `tandem` prints about this server."""
         command = [Tandem.program, *words, "--state-dir", str(self.state_dir)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=limit(30), check=False)
         assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
         return done.stdout
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from limits import limit
 from system.net import Host
 from system.partners import COMPARED
 from tandem.lease.lease import show_key
@@ -154,6 +155,7 @@ class Street:
         for client, message in questions:
             self.send(client, message)
         answers: list[Answer] = []
+        within_s = limit(within_s)
         deadline = time.monotonic() + within_s
         while self._open:
             waiting = ", ".join(f"{each.client.duid.hex()} {each.message.type.name}" for each in self._open.values())
@@ -192,6 +194,7 @@ class Street:
         self, server: bytes, since: float, ask: Callable[[], tuple[SimClient, Message]], within_s: float = 15.0
     ) -> float:
         """Ask something every 50 ms; give how long after `since` that server first answered."""
+        within_s = limit(within_s)
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
             self.send(*ask())

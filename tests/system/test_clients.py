@@ -35,7 +35,9 @@ def test_a_lease_lives_its_whole_life(cell: Cell) -> None:
     assert granted(link.answered(Kind.RENEW, WITHIN_S)) == lease
 
     cell.server.crash()
-    link.sent(Kind.RENEW, WITHIN_S)
+    link.forget()
+    # The same server would answer the next Renew, and a client that had one answered sends no Rebind.
+    link.sent(Kind.RENEW if client.follows_rebind else Kind.REBIND, WITHIN_S)
     cell.server.start(successor := 2 if client.follows_rebind else 1)
     rebound = link.answered(Kind.REBIND, WITHIN_S)
     assert (granted(rebound), rebound.server) == (lease, duid(successor))

@@ -39,7 +39,7 @@ def test_kill_loses_nothing_that_was_promised(tmp_path: Path, disk: str) -> None
             server.start()
             if number:
                 assert broken_promises(server, crowd) == []
-            assert crowd.work(WITHIN_S, SEATS) == SEATS
+            assert crowd.work(WITHIN_S, 4 * SEATS) == 4 * SEATS
             crowd.work(chance.uniform(*BEFORE_THE_KILL_S))
             server.stop(signal.SIGKILL)
             crowd.drain()

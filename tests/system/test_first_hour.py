@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from limits import limit
 from system.needs import need_namespaces, need_program, need_system_python
 from system.net import Host, Lab, until
 from system.test_packages import built
@@ -34,7 +35,7 @@ SIZE = "1500m"
 
 
 def run(*words: str, within_s: float = 120.0) -> str:
-    done = subprocess.run(words, capture_output=True, text=True, timeout=within_s, check=False)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=limit(within_s), check=False)
     assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
     return done.stdout
 

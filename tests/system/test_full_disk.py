@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from limits import limit
 from process.server import until
 from system.crowd import Crowd, broken, exported
 from system.needs import need_namespaces, need_program
@@ -58,7 +59,7 @@ class SmallDisk:
 
     def close(self) -> None:
         """End the last process that sees it, and so the disk."""
-        self._holder.communicate(b"", timeout=10)
+        self._holder.communicate(b"", timeout=limit(10))
 
 
 @pytest.fixture
@@ -122,10 +123,11 @@ def test_status_says_that_the_disk_is_full(tmp_path: Path, disk: SmallDisk) -> N
 def test_disk_that_refuses_to_be_written(tmp_path: Path, reason: str) -> None:
     """As a file system does that the kernel made read-only: a few times, in the middle of serving.
 
-    strace counts calls by thread, so syncs are slow: then one thread makes them all.
+    strace counts calls by thread, so syncs are slow: then one thread makes them all. It is refused for ten seconds, of
+    which a busy machine may need some to notice.
     """
     need_program("strace")
-    refused_writes = f"pwrite64:error={reason}:when=60..63"
+    refused_writes = f"pwrite64:error={reason}:when=60..69"
     slow_syncs = f"fdatasync:delay_enter={SLOW_SYNC_US}"
     log = tmp_path / "state" / "leases.db-changes-0000000000000001"
     injected = ("-e", f"inject={refused_writes}", "-e", f"inject={slow_syncs}")

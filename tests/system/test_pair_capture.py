@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from limits import limit
 from system.capture import IA_ADDRESS, IA_PREFIX
 from system.needs import need_namespaces, need_program
 from system.net import until
@@ -74,6 +75,6 @@ def tshark(file: Path, wanted: str, *fields: str) -> str:
     shown = [word for field in fields for word in ("-e", field)]
     how = ["-T", "fields", *shown] if fields else ["-O", "dhcpv6"]
     command = ["tshark", "-r", str(file), "-X", f"lua_script:{FRAMING}", "-Y", wanted, *how]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=READS_WITHIN_S, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=limit(READS_WITHIN_S), check=False)
     assert done.returncode == 0 or "cut short" in done.stderr, done.stderr
     return done.stdout

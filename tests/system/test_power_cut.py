@@ -39,7 +39,7 @@ RUNS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM)
 BURSTS = 3
 BURST_ANSWERS = 40
 WITHIN_S = 5.0
-QUIET_S = 0.15
+QUIET_S = 0.6
 """So long without a call, the server has done its housekeeping."""
 RANDOM_CUTS = 400
 IMPATIENT = (

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from limits import limit
 from system.needs import need_program
 from tandem.admin import manual
 
@@ -34,6 +35,10 @@ def test_every_command_has_an_example_and_every_parameter_an_explanation() -> No
 def test_man_finds_nothing_wrong() -> None:
     need_program("groff")
     done = subprocess.run(
-        ["groff", "-man", "-Tutf8", "-ww", "-z", str(MAN)], capture_output=True, text=True, timeout=30, check=False
+        ["groff", "-man", "-Tutf8", "-ww", "-z", str(MAN)],
+        capture_output=True,
+        text=True,
+        timeout=limit(30),
+        check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")

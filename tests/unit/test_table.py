@@ -237,6 +237,14 @@ def test_reserved_interface_ids() -> None:
     assert not is_reserved_interface_id(BASE + 0xFDFF_FFFF_FFFF_FF7F)
 
 
+def test_a_pool_gives_no_reserved_interface_id() -> None:
+    """RFC 9915 13.1: not even if nothing else is left."""
+    pool = Pool(Range(BASE, BASE + 1, 128), Holes())
+    assert not pool.holds(key_of(BASE))
+    assert pool.choose(b"one", lambda _: True, lambda _: True) == key_of(BASE + 1)
+    assert pool.choose(b"two", lambda key: key != key_of(BASE + 1), lambda _: True) is None
+
+
 def test_only_what_both_partners_know_to_be_free_is_forgotten() -> None:
     """Beyond ENDED_MAX the longest ended goes first, but nothing that the partner is yet to hear of."""
     table = LeaseTable()

@@ -120,8 +120,10 @@ def test_an_information_request_may_name_its_client_and_our_server() -> None:
 
 
 @pytest.mark.rfc("9915 16.14")
-def test_a_relay_reply_is_discarded() -> None:
-    inside = Message(MessageType.REPLY, 1, (CLIENT, OURS))
+@pytest.mark.parametrize("type_", [MessageType.REPLY, MessageType.SOLICIT], ids=lambda type_: type_.name)
+def test_a_relay_reply_is_discarded(type_: MessageType) -> None:
+    """Whatever it carries."""
+    inside = Message(type_, 1, (CLIENT,))
     effects = ask(serve(), Relayed(MessageType.RELAY_REPL, 0, UNICAST, UNICAST, (), inside))
     assert reasons_to_drop(effects) == ["message-type"]
     assert sends(effects) == []

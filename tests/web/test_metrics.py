@@ -14,6 +14,7 @@ from monitoring import alerts, dashboard
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from limits import limit
 from system.needs import need_program
 from tandem.admin.web.metrics import FIGURES, HISTOGRAMS, STATES, UP, StatusCollector, Times
 from tandem.effects.problem import problem
@@ -151,7 +152,9 @@ def test_there_is_an_alert_for_each_kind_of_problem() -> None:
 @pytest.mark.parametrize("words", [("check", "rules", "alerts.yaml"), ("test", "rules", "alerts.test.yaml")])
 def test_alerts_by_promtool(words: tuple[str, ...]) -> None:
     need_program("promtool")
-    done = subprocess.run(["promtool", *words], cwd=MONITORING, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(
+        ["promtool", *words], cwd=MONITORING, capture_output=True, text=True, timeout=limit(30), check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -159,6 +162,11 @@ def test_alerts_by_promtool(words: tuple[str, ...]) -> None:
 def test_metrics_by_promtool() -> None:
     need_program("promtool")
     done = subprocess.run(
-        ["promtool", "check", "metrics"], input=exposed(STATUS), capture_output=True, text=True, timeout=30, check=False
+        ["promtool", "check", "metrics"],
+        input=exposed(STATUS),
+        capture_output=True,
+        text=True,
+        timeout=limit(30),
+        check=False,
     )
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
