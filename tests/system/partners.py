@@ -22,11 +22,9 @@ from system.servers import (
     DELEGATED_LENGTH,
     INTERFACE,
     PORT,
-    PREFERRED_LIFETIME_S,
     PREFIX_POOL,
     READY_WITHIN_S,
     SUBNET,
-    VALID_LIFETIME_S,
     Tandem,
     duid,
 )
@@ -38,7 +36,9 @@ PARTNER_ADDRESS = {"a": "fd00:99::1", "b": "fd00:99::2"}
 PARTNER_PORT = 647
 CLIENTS_INTERFACE = "wan0"
 KEEPALIVE_S = 2
-MCLT_S = 30
+MCLT_S = 300
+PAIR_LIFETIME_S = 600
+"""Longer than any test takes on a busy machine, so that no lease ends that a test does not end."""
 PAIR_WITHIN_S = 40.0  # longer than any way back to NORMAL that has no wait of the MCLT in it
 LOG_SHOWN = 6000  # characters of the end of each log
 COMPARED = ("duid", "iaid", "status", "start-time-of-state", "state-expiration-time")
@@ -289,9 +289,11 @@ class Settings:
         renew_timer_s: int = 20,
         rebind_timer_s: int = 30,
         pool_bits: int = 8,
+        lifetime_s: int = PAIR_LIFETIME_S,
     ) -> None:
         self.insecure = insecure
         self._mclt_s = mclt_s
+        self._lifetime_s = lifetime_s
         self._timers = renew_timer_s, rebind_timer_s
         # Small, so that servers that gave from each other's share would soon give the same.
         self._addresses = f"{ADDRESS_POOL.network_address}/{128 - pool_bits}"
@@ -312,8 +314,8 @@ duid = "{_DUIDS[name]}"
         return f"""\
 {servers}
 [lifetimes]
-preferred-lifetime = {PREFERRED_LIFETIME_S}
-valid-lifetime = {VALID_LIFETIME_S}
+preferred-lifetime = {self._lifetime_s}
+valid-lifetime = {self._lifetime_s}
 renew-timer = {self._timers[0]}
 rebind-timer = {self._timers[1]}
 

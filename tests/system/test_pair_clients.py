@@ -66,7 +66,12 @@ def test_real_clients_keep_their_leases(tmp_path: Path, cast: tuple[type[Client]
     for program in ("ip", "mount", *(each.program for each in cast)):
         need_program(program)
     # With so long an MCLT the timers are what they are from the first lease on.
-    settings = Settings(mclt_s=VALID_LIFETIME_S, renew_timer_s=RENEW_TIMER_S, rebind_timer_s=cast[0].rebind_timer_s)
+    settings = Settings(
+        mclt_s=VALID_LIFETIME_S,
+        renew_timer_s=RENEW_TIMER_S,
+        rebind_timer_s=cast[0].rebind_timer_s,
+        lifetime_s=VALID_LIFETIME_S,
+    )
     with pair_of(tmp_path, settings) as pair, ExitStack() as opened:
         pair.start()
         homes = [opened.enter_context(closing(Household(pair, kind, want, tmp_path))) for kind in cast for want in Want]
@@ -158,7 +163,8 @@ def test_the_primary_is_killed_under_perfdhcp(tmp_path: Path) -> None:
     need_namespaces()
     need_program("ip")
     need_program("perfdhcp")
-    with pair_of(tmp_path, Settings(pool_bits=11)) as pair, closing(Watch(pair.near, CLIENTS_INTERFACE)) as watch:
+    settings = Settings(pool_bits=11, mclt_s=VALID_LIFETIME_S, lifetime_s=VALID_LIFETIME_S)
+    with pair_of(tmp_path, settings) as pair, closing(Watch(pair.near, CLIENTS_INTERFACE)) as watch:
         pair.start()
         perfdhcp = pair.near.start([*PERFDHCP, "-p", "120", "all"], tmp_path / "perfdhcp.log")
         until(lambda: watch.grants_of(pair.a.duid) >= GRANTS, WITHIN_S, "enough leases of the primary's")
