@@ -238,7 +238,8 @@ def test_reserved_interface_ids() -> None:
 
 
 def test_a_pool_gives_no_reserved_interface_id() -> None:
-    """RFC 9915 13.1: not even if nothing else is left."""
+    """RFC 9915 13.1: not even if nothing else is left, and however many subnets of 64 bits the pool spans."""
+    assert not Pool(Range(BASE, BASE + (1 << 100) - 1, 128), Holes()).holds(key_of(BASE))
     pool = Pool(Range(BASE, BASE + 1, 128), Holes())
     assert not pool.holds(key_of(BASE))
     assert pool.choose(b"one", lambda _: True, lambda _: True) == key_of(BASE + 1)
