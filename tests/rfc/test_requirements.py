@@ -109,10 +109,6 @@ def test_each_must_has_a_break_or_a_reason_to_have_none() -> None:
     assert all(each.why for each in without)
 
 
-STALE_MAX = 20
-"""Breaks whose text is not there any more, until `make breaks` names them to whoever brings them up to date."""
-
-
 def test_each_break_is_of_a_text_that_occurs_once() -> None:
     """Whoever changes such a line changes `now` and `broken` in tests/rfc/breaks.toml, too."""
     wrong = []
@@ -120,7 +116,7 @@ def test_each_break_is_of_a_text_that_occurs_once() -> None:
         count = (CODE / each.file).read_text().count(each.now)
         if count != 1 or each.now == each.broken:
             wrong.append(f"{', '.join(each.rules)}: {each.now!r} occurs {count} times in {each.file}")
-    assert len(wrong) <= STALE_MAX, wrong
+    assert wrong == []
 
 
 def test_each_break_is_noticed_by_a_test_that_its_requirements_name() -> None:
