@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -39,7 +42,7 @@ def apply(table: LeaseTable, move: Move) -> None:
     """Take over a move as both partners do once it is acknowledged."""
     pool = table.pool_of(move.key)
     assert pool is not None
-    for key in balance.inside(table, pool, move.key):
+    for key in balance.inside(pool, move.key):
         table.forget(key)
     table.put(balance.give(table, move, NOW))
 
@@ -131,3 +134,64 @@ def test_what_changes_hands_again_is_newer() -> None:
     second = balance.give(table, Move(key, Role.PRIMARY), NOW)
     assert (first.status, second.status) == (BindingStatus.FREE_BACKUP, BindingStatus.FREE)
     assert second.start_time_of_state > first.start_time_of_state
+
+
+def test_freed_prefixes_take_part_in_rebalancing() -> None:
+    """Records of ended leases are no reason for shares to stay unequal."""
+    table, pool = table_with(Range(FIRST, FIRST + 16 * UNIT - 1, LENGTH))
+    for number in range(16):
+        table.put(record(key_of(FIRST + number * UNIT, LENGTH), BindingStatus.FREE))
+    for move in moves(pool, 50):
+        apply(table, move)
+    assert available(pool) == dict.fromkeys(Role, 8)
+    assert moves(pool, 50) == []
+
+
+def test_scattered_prefixes_are_moved_one_by_one() -> None:
+    """Each part of a large pool has a client, and the secondary has nothing left."""
+    table, pool = table_with(Range(FIRST, FIRST + 4096 * UNIT - 1, LENGTH))
+    for number in range(0, 4096, 4):
+        table.put(record(key_of(FIRST + number * UNIT, LENGTH), BindingStatus.ACTIVE))
+    found = moves(pool, 50)
+    assert len(found) == MOVES_PER_POOL
+    assert {move.key & 0xFF for move in found} == {LENGTH}
+    for move in found:
+        apply(table, move)
+    assert available(pool)[Role.SECONDARY] == MOVES_PER_POOL
+
+
+def test_last_prefix_goes_where_a_client_needs_it() -> None:
+    table, pool = table_with(Range(FIRST, FIRST + UNIT - 1, LENGTH))
+    assert moves(pool, 50) == []
+    (move,) = moves(pool, 50, is_urgent=True)
+    assert move.to is Role.SECONDARY
+    apply(table, move)
+    assert moves(pool, 50, is_urgent=True)[0].to is Role.PRIMARY
+
+
+@pytest.mark.interpreted
+def test_cost_of_transferred_prefixes_grows_in_proportion() -> None:
+    """Loading twice as many takes about twice the calls, not eight times."""
+
+    def calls(count: int) -> int:
+        made = 0
+
+        def profile(_frame: object, event: str, _argument: object) -> None:
+            nonlocal made
+            made += event in ("call", "c_call")
+
+        table = LeaseTable()
+        for number in range(count):
+            status = BindingStatus.FREE_BACKUP if number % 2 else BindingStatus.FREE
+            table.put(record(key_of(FIRST + number * 4 * UNIT, LENGTH - 2), status))
+        sys.setprofile(profile)
+        try:
+            table.use_pools([(Range(FIRST, FIRST + (1 << 20) * UNIT - 1, LENGTH), Holes(()))])
+            (pool,) = table.pools()
+            assert pool.gifts is not None
+            pool.gifts.available(Role.SECONDARY)
+        finally:
+            sys.setprofile(None)
+        return made
+
+    assert calls(2000) < 3 * calls(1000)

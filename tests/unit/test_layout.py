@@ -58,7 +58,7 @@ def counts(pool: Pool) -> dict[str, Any]:
     found["free"] = [pool.free(role) for role in Role]
     found["ended"] = sorted(pool.ended())
     found["holes"] = list(pool.holes.intervals())
-    found["records"] = None if pool.gifts is None else pool.gifts.records
+    found["records"] = None if pool.gifts is None else pool.gifts.on_record(pool.range.first, pool.range.last)
     return found
 
 

@@ -11,6 +11,7 @@ from tandem.effects.settings import Relationship
 from tandem.failover import balance
 from tandem.failover.bindings import AVAILABLE, accepted, prevailed, with_expiration
 from tandem.failover.fingerprint import Fingerprint
+from tandem.failover.rebalance import Rebalancing
 from tandem.failover.session import Session
 from tandem.failover.states import State
 from tandem.failover.updates import Updates
@@ -33,7 +34,6 @@ from tandem.wire.failover import FailoverMessage, FailoverType
 from tandem.wire.failover_options import FailoverStatus
 from tandem.wire.received import ADDRESS_LENGTH
 
-BALANCE_EVERY_S: Final = 60.0
 BEGINS_AHEAD_MAX_S: Final = 366 * 86400
 """How far ahead of now a lease may have begun, by a partner's clock that was wrong for a while."""
 ENDS_AHEAD_MAX_S: Final = 20 * 366 * 86400
@@ -49,9 +49,7 @@ class Exchange:
         self._table = table
         self.updates = Updates(table, relationship.name)
         self.fingerprint = Fingerprint(relationship)
-        self._balance_at: float | None = None
-        self._asks_for_pools = False
-        self._taking_back: dict[int, tuple[int, Lease]] = {}
+        self._rebalancing = Rebalancing(table, self.updates)
         self.last_update_mono = 0.0
         """When the partner's last update came."""
         self.conflicts = 0
@@ -71,30 +69,17 @@ class Exchange:
     def disconnected(self) -> None:
         """Forget what was under way."""
         self.updates.disconnected()
-        self._taking_back.clear()
-        self._balance_at = None
-        self._asks_for_pools = False
+        self._rebalancing.disconnected()
 
     def entered(self, now: Moment, state: State) -> None:
-        """Hear of a new state: in NORMAL the shares of the prefixes are looked after (8.8)."""
-        is_normal = state is State.NORMAL
-        is_primary = self.relationship.role is Role.PRIMARY
-        if is_normal:
-            self._tell_gifts_again()
-        # The secondary asks as soon as it has told all that it gave out; until then the counts are not right.
-        self._balance_at = now.mono + BALANCE_EVERY_S if is_normal and is_primary else None
-        self._asks_for_pools = is_normal and not is_primary
+        """Take over a new state."""
+        self._rebalancing.entered(now, state, self.relationship)
 
     def pump(self, now: Moment, session: Session, state: State, partner: State | None, effects: Effects) -> bool:
         """Send what is due; say whether there is more to do right away."""
         live = state in (State.NORMAL, State.CONFLICT_DONE) or partner in (State.RECOVER_WAIT, State.RECOVER_DONE)
-        if self._balance_at is not None and now.mono >= self._balance_at:
-            self._balance_at = now.mono + BALANCE_EVERY_S
-            self._balance(now, session, effects)
-        more = self.updates.send(now, session, effects, live)
-        if self._asks_for_pools and not self.updates.waiting:
-            self._asks_for_pools = False
-            session.send(FailoverType.POOLREQ, b"", effects.then, now)
+        more = self._rebalancing.pump(now, session, self.relationship, self.fingerprint, effects)
+        more = self.updates.send(now, session, effects, live) or more
         if session.details_due:
             session.details_due = False
             session.send(FailoverType.CONTACT, self.fingerprint.details(), effects.at_once, now)
@@ -102,8 +87,7 @@ class Exchange:
 
     def next_wake(self) -> float:
         """Give the monotonic time at which something is due that nothing else brings about, infinite if nothing is."""
-        retry = self.updates.next_retry()
-        return retry if self._balance_at is None else min(self._balance_at, retry)
+        return self._rebalancing.next_wake(self.updates.next_retry())
 
     def take(
         self, now: Moment, message: FailoverMessage, session: Session, communicated: bool, effects: Effects
@@ -121,7 +105,7 @@ class Exchange:
                 self.updates.request(message.transaction_id, everything)
             case FailoverType.POOLREQ:
                 session.answer(FailoverType.POOLRESP, message.transaction_id, b"", effects.then)
-                self._balance_at = now.mono if self._balance_at is not None else None
+                self._rebalancing.asked(self.relationship)
             case FailoverType.CONTACT:
                 self.fingerprint.heard(message, effects)
             case _:  # POOLRESP: what it announces comes as BNDUPD
@@ -205,7 +189,7 @@ class Exchange:
             return Verdict()  # nothing in it was the secondary's
         if mine is not None and mine.start_time_of_state == theirs.start_time_of_state:
             return Verdict()
-        inner = [lease for key in balance.inside(self._table, pool, theirs.key) if (lease := self._table.get(key))]
+        inner = [lease for key in balance.inside(pool, theirs.key) if (lease := self._table.get(key))]
         newer = [lease for lease in inner if lease.start_time_of_state > theirs.start_time_of_state]
         for lease in inner:
             if lease.status not in AVAILABLE and (lease.owes_partner or lease not in newer):
@@ -215,68 +199,9 @@ class Exchange:
 
     def _answered(self, now: Moment, message: FailoverMessage, effects: Effects) -> None:
         reply = read_reply(message.options)
-        taken_back = self._taking_back.pop(message.transaction_id, None)
         for key in self.updates.answered(now, message.transaction_id, reply, effects):
-            self._keep_gift(now, key, effects)
-        if taken_back is None:
-            return
-        if not reply.code and not any(each.code for each in reply.verdicts):
-            key, lease = taken_back
-            effects.commit += [self._table.forget(each) for each in self._inside(key)]
-            effects.commit.append(self._table.put(lease))
-
-    # -- shares of prefixes
-
-    def _balance(self, now: Moment, session: Session, effects: Effects) -> None:
-        """Give prefixes to the secondary, which counts at once, or take some back, which counts when acknowledged."""
-        if self._taking_back:
-            return
-        for pool in self._table.pools():
-            withheld = self.fingerprint.withheld
-            is_common = withheld is None or not withheld.touches(pool.range.first, pool.range.last)
-            if not is_common or self._table.relationship_of(pool.first_key) != self.relationship.name:
-                continue
-            for move in balance.moves(pool, self.relationship.secondary_share_percent):
-                if move.to is Role.PRIMARY and not self.updates.has_room(session):
-                    break
-                lease = balance.give(self._table, move, now.utc)
-                effects.note(
-                    "prefixes-moved", "info", relationship=self.relationship.name, key=move.key, to=move.to.name.lower()
-                )
-                if move.to is Role.SECONDARY:
-                    effects.commit += [self._table.forget(each) for each in self._inside(move.key)]
-                    effects.commit.append(self._table.change(lease))
-                    self.updates.changed(move.key)
-                else:
-                    transaction_id = self.updates.send_proposal(now, session, effects, _nobodys(lease))
-                    self._taking_back[transaction_id] = (move.key, lease)
-
-    def _keep_gift(self, now: Moment, key: int, effects: Effects) -> None:
-        """Keep what the secondary would not take, since a client of it has a prefix in it."""
-        lease, pool = self._table.get(key), self._table.pool_of(key)
-        is_gift = pool is not None and key & 0xFF < pool.range.length and self.relationship.role is Role.PRIMARY
-        if lease is not None and is_gift and lease.status == BindingStatus.FREE_BACKUP:
-            effects.commit.append(self._table.change(lease.ended(BindingStatus.FREE, now.utc, 0)))
-            self.updates.changed(key)
-
-    def _inside(self, key: int) -> list[int]:
-        pool = self._table.pool_of(key)
-        return balance.inside(self._table, pool, key) if pool is not None else []
-
-    def _tell_gifts_again(self) -> None:
-        """Have the partner told of all that was given or taken back, since an answer may have been lost."""
-        for pool in self._table.pools():
-            if pool.gifts is not None and self._table.relationship_of(pool.first_key) == self.relationship.name:
-                for key in pool.gifts.aggregates:
-                    lease = self._table.get(key)
-                    if lease is not None and not lease.owes_partner:
-                        self._table.put(lease._replace(owes_partner=True))
-                        self.updates.changed(key)
-
-
-def _nobodys(lease: Lease) -> Update:
-    update = LeaseUpdate(lease.key, 0, 0, 0, 0, 0, lease.status, lease.start_time_of_state)
-    return Update(b"", b"", (update,))
+            self._rebalancing.rejected(now, key, self.relationship, effects)
+        self._rebalancing.answered(message.transaction_id, reply, effects)
 
 
 def _is_nobodys_prefix(lease: Lease) -> bool:

@@ -22,6 +22,7 @@ from tandem.lease.table import LeaseTable
 from tandem.wire.failover_options import ServerFlags
 
 WAITING: Final = (Serve.NONE, Serve.RENEW_OF_KNOWN)
+EVERYTHING: Final = Holes([(0, (1 << 128) - 1)])
 OPERATION_MARGIN_S: Final = 2 * HEARTBEAT_S + 2 * SKEW_MAX_S
 """How long before the partner lost touch an honest server's last commit may be, beside the keepalive time."""
 
@@ -115,14 +116,13 @@ class Machine:
         state = self.record.state
         alone_since = self.record.partner_down_time if state is State.PARTNER_DOWN else None
         unsent_since = None if self.ok else self.cut_since
+        if self.record.untrusted_until and alone_since is None:
+            withheld = EVERYTHING  # any free lease may be one that this server gave and has forgotten
         share = Share(self.role, table, self.record.largest_mclt_s, unsent_since, alone_since, withheld)
         if self.starting or aside:
             return Rules(Serve.NONE, f"failover-{'STARTUP' if self.starting else 'stepped-aside'}", share)
         mclt_s = self.record.mclt_s if BEHAVIOUR[state].holds_to_mclt else None
-        serve = served(state, self.role)
-        if self.record.untrusted_until and serve in (Serve.ALL, Serve.ADDRESSED_TO_ME) and mclt_s is not None:
-            return Rules(Serve.RENEW_OF_KNOWN, "failover-rolled-back", share, mclt_s)
-        return Rules(serve, f"failover-{state.words}", share, mclt_s)
+        return Rules(served(state, self.role), f"failover-{state.words}", share, mclt_s)
 
     # -- what moves it
 

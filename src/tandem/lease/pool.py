@@ -38,6 +38,7 @@ class Pool:
 
     __slots__ = (
         "_cursors",
+        "_exhausted",
         "_odd_free",
         "_shelves",
         "_spaces",
@@ -54,6 +55,7 @@ class Pool:
 
     def __init__(self, range_: Range, holes: Holes) -> None:
         self.range = range_
+        self._exhausted: set[int] = set()
         self._unit = range_.unit
         self.holes = holes_of(range_, holes)
         self.has_foreign = False
@@ -116,7 +118,14 @@ class Pool:
         for key in islice(self.ended(role), PROBES):
             if is_free(key):
                 return key
-        return self._scan(is_free, space, role, scan_max)
+        found = self._scan(is_free, space, role, scan_max)
+        if found is None and role is not None and self.gifts is not None:
+            self._exhausted.add(self.first_key)
+        return found
+
+    def report_exhausted(self, into: set[int]) -> None:
+        """Put the pool's first key into a set each time that a share of its prefixes has none for a client."""
+        self._exhausted = into
 
     def ended(self, role: Role | None = None) -> Iterator[int]:
         """Give the keys whose lease ended and is remembered: those that a partner agrees to, of that role or of both.
@@ -135,11 +144,9 @@ class Pool:
         """Take over that a lease's status changed; None is: not on record.
 
         A lease in a hole, such as a reserved one, is no part of `size`: it takes no room from the others, and once it
-        has ended nobody else is given it. Only what says which space is untouched takes it into account.
+        has ended nobody else is given it.
         """
         if self.is_reserved(key):
-            if self.gifts is not None:
-                self.gifts.touch(key, before, after)
             return
         taken = (after in TIMED) - (before in TIMED)
         self.in_use += taken

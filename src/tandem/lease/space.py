@@ -7,7 +7,7 @@ with a shorter prefix than the pool's leases have.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
 from typing import Final, NamedTuple
@@ -96,26 +96,33 @@ class Space:
 class Gifts:
     """The space of one prefix pool as the partners share it.
 
-    `records` counts the leases on record in each of up to BUCKETS_MAX equal parts of the pool: what has none can
-    change hands as a whole. `reserved` says how many leases of an interval are reserved; they are in no share.
+    Problem: shares are kept in proportion by moving large prefixes, so that few messages do (RFC 8156 4.2.2). What
+    may move is whose no client is: space without a lease on record, and leases on record that are free again.
+
+    The owner of unrecorded space is what the smallest transferred prefix around it says, the primary's without one.
+    Transferred prefixes are aligned, so that two of them are nested or apart; one sweep over them in the order of
+    their addresses gives the secondary's space. It is made when it is asked for after a change: loading n of them
+    costs n log n. Leases on record are kept sorted in each of up to BUCKETS_MAX equal parts of the pool.
+    `reserved` says how many leases of an interval are reserved; they are in no share.
     """
 
     def __init__(self, range_: Range, reserved: Callable[[int, int], int] = lambda _first, _last: 0) -> None:
         self._range = range_
         self._reserved = reserved
         self._aggregates: dict[int, int] = {}
-        self._given: list[Interval] = []
+        self._given: list[Interval] | None = []
+        self._of_secondary: int | None = 0
+        self._counted = 0
         self.bucket_octets = max(range_.unit, (range_.last - range_.first + 1) // BUCKETS_MAX)
         """How much address space one part has."""
-        self.records = [0] * ((range_.last - range_.first) // self.bucket_octets + 1)
-        self.on_record = {Role.PRIMARY: 0, Role.SECONDARY: 0}
-        """How many leases are on record in each server's space, whatever their status, without reserved ones."""
+        self._buckets: dict[int, list[int]] = {}
+        self._givers: dict[int, Role] = {}
         self.available_on_record = {Role.PRIMARY: 0, Role.SECONDARY: 0}
         """How many of all leases on record are each server's to give."""
 
     @property
     def aggregates(self) -> tuple[int, ...]:
-        """The keys of all records of gifts, and of what was taken back."""
+        """The keys of all records of transferred prefixes, and of what was taken back."""
         return tuple(self._aggregates)
 
     def put(self, key: int, status: int | None) -> None:
@@ -124,55 +131,122 @@ class Gifts:
             self._aggregates.pop(key, None)
         else:
             self._aggregates[key] = status
-        given: list[Interval] = []
-        for each in sorted(self._aggregates, key=lambda each: each & 0xFF):  # smaller ones are later and count more
-            interval = interval_of(each)
-            given = without(given, interval)
-            if self._aggregates[each] == BindingStatus.FREE_BACKUP:
-                given = sorted((*given, interval))
-        self._given = given
+        self._given = self._of_secondary = None
+
+    def _intervals_of_secondary(self) -> list[Interval]:
+        """Return the secondary's space, lowest first, no two intervals touching."""
+        if self._given is None:
+            self._given = sweep_nested(
+                (*interval_of(key), status == BindingStatus.FREE_BACKUP) for key, status in self._aggregates.items()
+            )
+        return self._given
 
     def owner(self, address: int) -> Role:
-        """Say whose the space around an address is."""
-        at = bisect_right(self._given, (address, 1 << ADDRESS_LENGTH)) - 1
-        return Role.SECONDARY if at >= 0 and address <= self._given[at][1] else Role.PRIMARY
+        """Return whose the space around an address is."""
+        given = self._intervals_of_secondary()
+        at = bisect_right(given, (address, 1 << ADDRESS_LENGTH)) - 1
+        return Role.SECONDARY if at >= 0 and address <= given[at][1] else Role.PRIMARY
 
     def touches_given(self, key: int) -> bool:
-        """Say whether any of a prefix is the secondary's."""
+        """True if any of a prefix is the secondary's."""
         first, last = interval_of(key)
-        return any(low <= last and first <= high for low, high in self._given)
+        given = self._intervals_of_secondary()
+        at = bisect_right(given, (last, 1 << ADDRESS_LENGTH)) - 1
+        return at >= 0 and given[at][1] >= first
 
     def intervals(self, role: Role) -> Sequence[Interval]:
-        """Give that server's space, lowest first."""
+        """Return that server's space, lowest first."""
+        given = self._intervals_of_secondary()
         if role is Role.SECONDARY:
-            return self._given
-        whole = [(self._range.first, self._range.last)]
-        for interval in self._given:
-            whole = without(whole, interval)
-        return whole
+            return given
+        ends = [self._range.first - 1, *(last for _, last in given)]
+        begins = [*(first for first, _ in given), self._range.last + 1]
+        return [(end + 1, begin - 1) for end, begin in zip(ends, begins, strict=True) if end + 1 < begin]
 
     def available(self, role: Role) -> int:
-        """Say how many prefixes that server could delegate now, to clients without a reservation."""
+        """Return how many prefixes that server could delegate now, to clients without a reservation."""
         places = sum(
             (last - first + 1) // self._range.unit - self._reserved(first, last) for first, last in self.intervals(role)
         )
-        return places - self.on_record[role] + self.available_on_record[role]
+        return places - self._on_record(role) + self.available_on_record[role]
 
-    def touch(self, key: int, before: int | None, after: int | None) -> int:
-        """Keep count of the leases on record in the part that a lease lies in; return the change."""
-        change = (after is not None) - (before is not None)
-        self.records[((key >> 8) - self._range.first) // self.bucket_octets] += change
-        return change
+    def _on_record(self, role: Role) -> int:
+        """Return how many leases are on record in a server's space, whatever their status, without reserved ones."""
+        if self._of_secondary is None:
+            inside = (self.on_record(first, last) for first, last in self._intervals_of_secondary())
+            self._of_secondary = sum(map(len, inside))
+        return self._of_secondary if role is Role.SECONDARY else self._counted - self._of_secondary
+
+    def on_record(self, first: int, last: int) -> list[int]:
+        """Return the addresses of the leases on record in first..last, lowest first."""
+        found: list[int] = []
+        begin, end = ((each - self._range.first) // self.bucket_octets for each in (first, last))
+        numbers = range(begin, end + 1) if end - begin < len(self._buckets) else sorted(self._buckets)
+        for number in numbers:
+            if begin <= number <= end:
+                addresses = self._buckets.get(number, [])
+                found += addresses[bisect_left(addresses, first) : bisect_right(addresses, last)]
+        return found
+
+    def giver(self, address: int) -> Role | None:
+        """Return who may give out a lease on record; None if nobody may."""
+        return self._givers.get(address)
 
     def count(self, key: int, before: int | None, after: int | None) -> None:
         """Keep the counts when a lease's status changes; None is: not on record."""
-        change = self.touch(key, before, after)
+        address = key >> 8
+        number = (address - self._range.first) // self.bucket_octets
+        change = (after is not None) - (before is not None)
+        if change > 0:
+            insort(self._buckets.setdefault(number, []), address)
+        elif change < 0:
+            addresses = self._buckets[number]
+            del addresses[bisect_left(addresses, address)]
+            if not addresses:
+                del self._buckets[number]
         if change:
-            self.on_record[self.owner(key >> 8)] += change
+            self._counted += change
+            if self._of_secondary is not None and self.owner(address) is Role.SECONDARY:
+                self._of_secondary += change
         if before in GIVERS:
             self.available_on_record[GIVERS[before]] -= 1
+            del self._givers[address]
         if after in GIVERS:
             self.available_on_record[GIVERS[after]] += 1
+            self._givers[address] = GIVERS[after]
+
+
+def sweep_nested(blocks: Iterable[tuple[int, int, bool]]) -> list[Interval]:
+    """Return the intervals that are marked, of blocks (first, last, marked) that are nested or apart.
+
+    The innermost block around an address decides. Intervals that touch are put together.
+    """
+    marked: list[Interval] = []
+    open_blocks: list[tuple[int, bool]] = []
+    begins = 0
+
+    def close(until: int) -> None:
+        """Take over what the innermost open block says from `begins` up to `until`."""
+        nonlocal begins
+        if open_blocks[-1][1] and begins <= until:
+            if marked and marked[-1][1] == begins - 1:
+                marked[-1] = (marked[-1][0], until)
+            else:
+                marked.append((begins, until))
+        begins = until + 1
+
+    for first, last, is_marked in sorted(blocks, key=lambda block: (block[0], -block[1])):
+        while open_blocks and open_blocks[-1][0] < first:
+            close(open_blocks[-1][0])
+            open_blocks.pop()
+        if open_blocks:
+            close(first - 1)
+        begins = first
+        open_blocks.append((last, is_marked))
+    while open_blocks:
+        close(open_blocks[-1][0])
+        open_blocks.pop()
+    return marked
 
 
 def interval_of(key: int) -> Interval:

@@ -48,6 +48,8 @@ class LeaseTable:
         self._territories: list[tuple[Interval, str]] = []
         self._territory_firsts: list[int] = []
         self._owing: dict[str, dict[int, None]] = {}
+        self.exhausted: set[int] = set()
+        """The first keys of prefix pools in whose share a client was just found nothing."""
         self.newest_time = 0
         """The latest client-last-transaction-time of any lease, in UTC seconds."""
 
@@ -117,6 +119,11 @@ class LeaseTable:
         if at and key >> 8 <= self._pools[at - 1].range.last:
             return self._pools[at - 1]
         return None
+
+    def pool_at(self, first_key: int) -> Pool | None:
+        """Return the pool that begins with that key, None if there is none."""
+        pool = self.pool_of(first_key)
+        return pool if pool is not None and pool.first_key == first_key else None
 
     def pools_touched(self, key: int) -> list[Pool]:
         """Return up to two pools that share an address with the lease, lowest first."""
@@ -229,6 +236,8 @@ class LeaseTable:
         if layout is not None:
             layout.note_abandoned()
             self._pools, self._pool_firsts = layout.pools, layout.firsts
+            for pool in layout.fresh:
+                pool.report_exhausted(self.exhausted)
             self._crowded |= {pool.range.first: pool for pool in layout.fresh if pool.remembered > ENDED_MAX}
             kept = {first: self.pool_of(first << 8) for first in self._crowded}
             self._crowded = {first: pool for first, pool in kept.items() if pool is not None}
