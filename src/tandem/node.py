@@ -30,7 +30,7 @@ from tandem.failover.operator import CannotObey
 from tandem.failover.relationships import Relationships
 from tandem.lease.holes import Holes
 from tandem.lease.lease import FOREVER
-from tandem.lease.space import Range
+from tandem.lease.space import Interval, Range
 from tandem.lease.table import LeaseTable
 from tandem.server.clock_repair import BringBack, ClockRepair, MoveForward
 from tandem.server.engine import Engine
@@ -91,6 +91,8 @@ class Node:
         self._relationships = Relationships(
             settings.relationships, table, facts or {}, identity.duid, identity.incarnation, moment
         )
+
+        self._relationships.use_ranges(_own_ranges(settings))
 
     def handle(self, now: Now, events: Sequence[Event]) -> Effects:
         """Take in everything that just happened and say what is to be done about it.
@@ -294,6 +296,7 @@ class Node:
         self._use_space(settings)
         self._engine.use(settings, self._places)
         self._relationships.use(settings.relationships, now, effects)
+        self._relationships.use_ranges(_own_ranges(settings))
         if self._interfaces is not None:
             self._relationships.use_links(settings.links, self._interfaces)
 
@@ -320,3 +323,12 @@ class Node:
 def _pools(settings: Settings) -> Iterator[tuple[Range, Holes]]:
     """Give the pools, each with what is reserved in it."""
     return ((pool.range, pool.holes) for link in settings.links for subnet in link.subnets for pool in subnet.pools)
+
+
+def _own_ranges(settings: Settings) -> Iterator[Interval]:
+    """Return the ranges that a server serves without a partner."""
+    for link in settings.links if settings.relationships else ():
+        for subnet in link.subnets if link.relationship is None else ():
+            yield subnet.first, subnet.last
+            for pool in subnet.pools:
+                yield pool.range.first, pool.range.last

@@ -26,6 +26,7 @@ from tandem.failover.record import Record
 from tandem.failover.session import SKEW_WARN_S, Session
 from tandem.failover.state_message import ToldState, read_state, write_state
 from tandem.failover.states import Happening, State
+from tandem.lease.holes import Holes
 from tandem.lease.space import Role
 from tandem.lease.table import LeaseTable
 from tandem.wire.failover import FailoverMessage, FailoverType
@@ -71,6 +72,10 @@ class Endpoint:
         """Why this server does not serve although its state would let it; empty if it does."""
         self.aside_when_told = ""
         """The reason to step aside once the partner knows all; empty if there is none."""
+        self.unsynchronized: Holes | None = None
+        """What is not given out anew until the partner told all that it has there (see `failover.membership`)."""
+        self.is_synchronized = False
+        """True when the partner has just done so."""
         self.cannot_serve = ""
         """Why this server could not serve if it had to; empty if it could."""
         self.partner_cannot_serve = False
@@ -89,7 +94,7 @@ class Endpoint:
 
     def rules(self) -> Rules:
         """Say what may be done for clients."""
-        return self.machine.rules(self.table, self.aside, self.exchange.fingerprint.withheld)
+        return self.machine.rules(self.table, self.aside, self.exchange.fingerprint.withheld, self.unsynchronized)
 
     def next_wake(self, now: Moment) -> float:
         """Give the monotonic time at which something may be due, infinite if there is nothing."""
@@ -123,6 +128,9 @@ class Endpoint:
         if self.session is None or not self.machine.ok:
             return False
         record = self.machine.record
+        may_ask = record.state is State.NORMAL and self.session.requested_mono is None
+        if may_ask and self.unsynchronized is not None and self.exchange.fingerprint.has_common(self.unsynchronized):
+            self.session.request_updates(False, effects.then, now)
         return self.exchange.pump(now, self.session, record.state, record.partner_state, effects)
 
     def holds(self, connection: int) -> bool:
@@ -327,6 +335,7 @@ class Endpoint:
         if session is None or not session.is_request_done(message.transaction_id):
             return
         session.forget_request()
+        self.is_synchronized = self.machine.record.state is State.NORMAL
         effects.note("updates-done", "info", relationship=self.relationship.name)
         self.happen(now, Happening.UPDDONE, effects)
 

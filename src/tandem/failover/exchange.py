@@ -50,6 +50,8 @@ class Exchange:
         self.updates = Updates(table, relationship.name)
         self.fingerprint = Fingerprint(relationship)
         self._rebalancing = Rebalancing(table, self.updates)
+        self.owes_everything = False
+        """True while not all leases are marked that joined the relationship."""
         self.last_update_mono = 0.0
         """When the partner's last update came."""
         self.conflicts = 0
@@ -101,7 +103,7 @@ class Exchange:
                 self._answered(now, message, effects)
             case FailoverType.UPDREQ | FailoverType.UPDREQALL:
                 # Never in step before: what it had before there was a partner owes nobody, and is needed all the same.
-                everything = message.type is FailoverType.UPDREQALL or not communicated
+                everything = message.type is FailoverType.UPDREQALL or not communicated or self.owes_everything
                 self.updates.request(message.transaction_id, everything)
             case FailoverType.POOLREQ:
                 session.answer(FailoverType.POOLRESP, message.transaction_id, b"", effects.then)

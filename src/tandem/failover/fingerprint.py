@@ -36,6 +36,7 @@ class Fingerprint:
         self._pools = relationship.pools
         self.digest = digest_of(relationship.summary)
         self.differs = False
+        self._is_compared = False
         self.differences: tuple[str, ...] = ()
         """The parts of the configuration in which the partners differ, as paths; empty if in none that is known."""
         self.withheld: Holes | None = None
@@ -44,8 +45,17 @@ class Fingerprint:
     def connected(self, theirs: bytes | None) -> None:
         """Compare with the partner's digest; a partner that has none is no Tandem."""
         self.differs = theirs is not None and theirs != self.digest
+        self._is_compared = False
         if not self.differs:
             self.differences, self.withheld = (), None
+
+    def has_common(self, ranges: Holes) -> bool:
+        """True if the partner has the pools in these ranges too, as far as it tells what it has."""
+        if not self.differs:
+            return True
+        if not self._is_compared:
+            return False
+        return self.withheld is None or not any(self.withheld.touches(*each) for each in ranges.intervals())
 
     def details(self) -> bytes:
         """Give the options of a CONTACT that tells what this server serves."""
@@ -77,6 +87,7 @@ class Fingerprint:
         self.differences = tuple(each for each in paths if self._mine.get(each) != parts.get(each))[:DIFFERENCES_SHOWN]
         left = [interval for pool in self._pools for interval in _left_of(pool, pools)]
         self.withheld = Holes(left) if left else None
+        self._is_compared = True
 
 
 def _left_of(pool: Range, others: Iterable[Range]) -> list[Interval]:

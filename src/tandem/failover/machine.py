@@ -104,18 +104,22 @@ class Machine:
         is_second = state is State.POTENTIAL_CONFLICT and self.role is Role.SECONDARY
         return not is_second or self.seen is State.CONFLICT_DONE
 
-    def rules(self, table: LeaseTable, aside: str, withheld: Holes | None) -> Rules:
-        """Say what may be done for clients; `aside` is why this server serves nobody, if it does not."""
-        follow = (self.record, self.ok, self.cut_since, self.starting, aside, withheld)
+    def rules(
+        self, table: LeaseTable, aside: str, withheld: Holes | None, unsynchronized: Holes | None = None
+    ) -> Rules:
+        """Return what may be done for clients; `aside` is why this server serves nobody, if it does not."""
+        follow = (self.record, self.ok, self.cut_since, self.starting, aside, withheld, unsynchronized)
         if follow != self._rules_follow:
             self._rules_follow = follow
-            self._rules = self._make_rules(table, aside, withheld)
+            self._rules = self._make_rules(table, aside, withheld, unsynchronized)
         return self._rules
 
-    def _make_rules(self, table: LeaseTable, aside: str, withheld: Holes | None) -> Rules:
+    def _make_rules(self, table: LeaseTable, aside: str, withheld: Holes | None, unsynchronized: Holes | None) -> Rules:
         state = self.record.state
         alone_since = self.record.partner_down_time if state is State.PARTNER_DOWN else None
         unsent_since = None if self.ok else self.cut_since
+        if unsynchronized is not None and alone_since is None:
+            withheld = Holes((*unsynchronized.intervals(), *(withheld.intervals() if withheld is not None else ())))
         if self.record.untrusted_until and alone_since is None:
             withheld = EVERYTHING  # any free lease may be one that this server gave and has forgotten
         share = Share(self.role, table, self.record.largest_mclt_s, unsent_since, alone_since, withheld)

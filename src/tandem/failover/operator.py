@@ -12,7 +12,7 @@ from tandem.failover import service
 from tandem.failover.endpoint import Endpoint
 from tandem.failover.states import Happening, State
 from tandem.failover.words import ASIDE, STARTUP, WORDS
-from tandem.lease.lease import show_key
+from tandem.lease.lease import key_of, show_key
 from tandem.lease.space import Role
 from tandem.wire.failover_options import FailoverStatus
 
@@ -66,6 +66,10 @@ def describe(endpoint: Endpoint, now: Moment) -> dict[str, Any]:
         },
         "conflicts": endpoint.exchange.conflicts,
         "differences": list(endpoint.exchange.fingerprint.differences),
+        "unsynchronized": [
+            f"{show_key(key_of(first))} - {show_key(key_of(last))}"
+            for first, last in (endpoint.unsynchronized.intervals() if endpoint.unsynchronized is not None else ())
+        ],
         "shares": list(_shares(endpoint)),
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from math import inf
 from typing import Any, Final
@@ -19,9 +19,11 @@ from tandem.failover.endpoint import Endpoint, Memory
 from tandem.failover.handshake import read_terms_name, write_status
 from tandem.failover.health import problems_of
 from tandem.failover.history import HEARD_FACT_PREFIX, History, Own, read_position
+from tandem.failover.membership import Membership
 from tandem.failover.record import FACT_PREFIX, HEARTBEAT_FACT, HEARTBEAT_S, read_record
 from tandem.failover.session import Session
 from tandem.lease.change import RESTORED_FACT, Fact, Put
+from tandem.lease.space import Interval
 from tandem.lease.table import LeaseTable
 from tandem.wire.failover import FailoverMessage, FailoverType, UnknownMessageType, read_failover_message
 from tandem.wire.failover_options import FailoverStatus
@@ -63,6 +65,7 @@ class Relationships:
         self._heard = {name: fact for name, fact in facts.items() if name.startswith(HEARD_FACT_PREFIX)}
         """The partners' positions as they are on disk."""
         self._endpoints = {each.name: self._endpoint(each, now) for each in wanted}
+        self._membership = Membership(table, facts)
         self._by_connection: dict[int, Endpoint] = {}
         self._strangers: dict[int, tuple[Session, tuple[str, ...]]] = {}
         self._without_link: set[str] = set()
@@ -90,6 +93,16 @@ class Relationships:
             removed.hang_up(now, effects, reason, _goodbye(reason))
             fact = removed.machine.record.as_fact(name)  # should it come back, it goes on from here
             self._facts[fact.name] = fact.value
+
+    def use_ranges(self, own: Iterable[Interval]) -> None:
+        """Follow what joined or left a relationship; `own` is what this server serves without a partner."""
+        in_step = [name for name, endpoint in self._endpoints.items() if endpoint.machine.record.communicated]
+        self._membership.use([endpoint.relationship for endpoint in self._endpoints.values()], own, in_step)
+        self._use_unsynchronized()
+
+    def _use_unsynchronized(self) -> None:
+        for name, endpoint in self._endpoints.items():
+            endpoint.unsynchronized = self._membership.unsynchronized(name)
 
     def use_links(self, links: Sequence[Link], by_index: Mapping[int, tuple[str, tuple[int, ...]]]) -> None:
         """Note for which relationships no client can be heard: all their links are on interfaces that are gone."""
@@ -190,8 +203,16 @@ class Relationships:
         for line in effects.lines:
             if isinstance(line, Hangup):
                 self._by_connection.pop(line.connection, None)
+        for endpoint in self._endpoints.values():
+            if endpoint.is_synchronized:
+                endpoint.is_synchronized = False
+                self._membership.synchronized(endpoint.relationship.name)
+                self._use_unsynchronized()
+        marks = self._membership.step(effects)
         if not self._endpoints:
-            return False
+            return marks
+        for endpoint in self._endpoints.values():
+            endpoint.exchange.owes_everything = self._membership.is_busy
         for change in effects.commit:
             if isinstance(change, Put) and change.record and change.record[0]:
                 name = self._table.relationship_of(change.key)
@@ -201,7 +222,7 @@ class Relationships:
         for endpoint in self._endpoints.values():
             service.suspend_if_told(endpoint, now, effects)
         self._record_positions(effects)
-        return any(more)
+        return any(more) or marks
 
     def _record_positions(self, effects: Effects) -> None:
         """Add the partners' positions to a batch, and count it. No batch is made for their sake alone."""
