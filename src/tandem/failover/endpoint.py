@@ -75,7 +75,6 @@ class Endpoint:
         self.unsynchronized: Holes | None = None
         """What is not given out anew until the partner told all that it has there (see `failover.membership`)."""
         self.is_synchronized = False
-        """True when the partner has just done so."""
         self.cannot_serve = ""
         """Why this server could not serve if it had to; empty if it could."""
         self.partner_cannot_serve = False
@@ -251,8 +250,7 @@ class Endpoint:
         session = self.session
         assert session is not None
         if session.history is None and self.machine.is_older_than(told, session.partner_keepalive_s):
-            lost_utc = told.since_utc
-            self.roll_back(now, f"the partner lost touch at {lost_utc}, after this disk's last commit", effects)
+            self.roll_back(now, f"the partner lost touch at {told.since_utc}, after this disk's last commit", effects)
 
     # -- messages
 

@@ -118,11 +118,7 @@ class Membership:
         if joined is not None and joined.covers(*interval_of(key)):
             if lease.duid or lease.length != ADDRESS_LENGTH:  # there is no message about an address that is nobody's
                 effects.commit.append(self._table.put(lease._replace(owes_partner=True, acked_partner_lifetime=0)))
-        elif (
-            name is None
-            and self._left.covers(*interval_of(key))
-            and (lease.owes_partner or lease.acked_partner_lifetime)
-        ):
+        elif name is None and is_shared and self._left.covers(*interval_of(key)):
             effects.commit.append(self._table.put(lease._replace(owes_partner=False, acked_partner_lifetime=0)))
 
 
