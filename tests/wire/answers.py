@@ -95,7 +95,7 @@ def questions(node: Node) -> Iterator[tuple[str, Message | Relayed, int]]:
     yield "relay-reply two deep", relayed(say(SOLICIT, client(11), *IAS), 2), ETH0
     yield "relay-reply nine deep", relayed(say(REQUEST, client(11), *IAS), HOP_COUNT_LIMIT + 1), ETH0
     for number in range(20, 24):
-        ask(node, say(SOLICIT, client(number), *(IaNa(n) for n in range(32))))
+        ask(node, say(REQUEST, client(number), *(IaNa(n) for n in range(32))))
     yield "advertise nothing for lack of addresses", say(SOLICIT, client(24), IaNa(1)), ETH0
 
 
