@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import pytest
 
+from limits import limit
 from tandem.admin.pki import write_certificates
 from tandem.config.partners import PartnerLine, Tls
 from tandem.effects.effects import Dial, Hangup, ToPartner
@@ -35,7 +36,7 @@ from tandem.wire.message import Message, read_message
 from tandem.wire.options import Status
 
 HERE = "::1"
-LONG_S = 20.0
+LONG_S = limit(20.0)
 CONNECT = FailoverMessage(FailoverType.CONNECT, 1, b"").write()
 CONTACT = FailoverMessage(FailoverType.CONTACT, 2, b"").write()
 POISON = FailoverMessage(FailoverType.DISCONNECT, 3, b"").write()
@@ -137,7 +138,7 @@ def without_tls(_: str) -> None:
 def run(test: Callable[[], Awaitable[None]]) -> None:
     async def limited() -> None:
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(3 * LONG_S):
                 await test()
         finally:
             while OPEN:
