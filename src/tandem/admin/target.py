@@ -11,7 +11,7 @@ import typer
 from tandem.admin.client import CommandFailed, ControlClient
 from tandem.runtime.control_path import CONTROL_NAME
 
-StateDir = Annotated[Path, typer.Option(metavar="DIR", help="The server's state-dir.")]
+StateDir = Annotated[Path, typer.Option(metavar="DIR", readable=False, help="The server's state-dir.")]
 Socket = Annotated[Path | None, typer.Option(metavar="PATH", help="The server's control socket.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DEFAULT_STATE_DIR = Path("/var/lib/tandem")
