@@ -119,7 +119,7 @@ class Tokens:
 
     def _read(self) -> dict[str, dict[str, str]]:
         try:
-            text = self._path.read_text()
+            text = self._path.read_bytes()
         except FileNotFoundError:
             return {}
         except OSError as error:
