@@ -116,7 +116,7 @@ class Disk:
                 if "O_TRUNC" in call.text:
                     self._names[names[0]].pending.append(Write(0, None))
             case "unlink" | "unlinkat":
-                del self._names[names[0]]
+                self._names.pop(names[0], None)  # a socket is bound, not opened: it holds no data, and no name here
             case "rename" | "renameat" | "renameat2":
                 self._names[names[1]] = self._names.pop(names[0])
             case _:

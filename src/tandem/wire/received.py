@@ -221,7 +221,7 @@ def _add_ia(message: ClientMessage, code: int, start: int, end: int) -> None:
     if len(asked) > ASKED_MAX:
         message.ignored.append(Ignored("too-many-leases", code))
         del asked[ASKED_MAX:]
-    message.ias.append(Ia(code, iaid, tuple(asked)))
+    message.ias.append(Ia(code, iaid, tuple(dict.fromkeys(asked))))
 
 
 def _key_of_address(data: bytes, start: int, end: int) -> int | str:
