@@ -14,6 +14,7 @@ from tandem.server.policy import codes_in, exclude_option
 from tandem.wire import codes
 from tandem.wire.message import RELAY_HEADER, MessageType
 from tandem.wire.octets import write_option
+from tandem.wire.option import read_options
 from tandem.wire.options import (
     InterfaceId,
     RelayMessage,
@@ -21,6 +22,7 @@ from tandem.wire.options import (
     Status,
     StatusCode,
 )
+from tandem.wire.reader import Reader, WireError
 from tandem.wire.received import Ia, Relay, body_of
 
 ECHO_REQUEST: Final = 43  # RFC 4994: options that the relay wants back
@@ -103,7 +105,20 @@ def _echoed(data: bytes, relay: Relay) -> bytes:
     echoed.discard(RelayMessage.code)
     if relay_port(data, relay) is None:
         echoed.discard(RelayPort.code)
-    return b"".join(data[start - 4 : end] for code, start, end in relay.options if code in echoed)
+    return b"".join(
+        data[start - 4 : end]
+        for code, start, end in relay.options
+        if code in echoed and (code == InterfaceId.code or _is_whole(data[start - 4 : end]))
+    )
+
+
+def _is_whole(option: bytes) -> bool:
+    """True if an option of a relay has the format of its code: a damaged one is not sent back."""
+    try:
+        read_options(Reader(option))
+    except WireError:
+        return False
+    return True
 
 
 def relay_port(data: bytes, relay: Relay) -> int | None:
