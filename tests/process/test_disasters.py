@@ -192,7 +192,8 @@ def logged(server: Server, event: str) -> Callable[[], bool]:
 def test_backups(operator: Operator) -> None:
     operator.follow("Backups")
     (made,) = operator.backups.iterdir()
-    assert verify(made).leases == operator.pair.a.ask("status")["leases-known"]
+    with operator.pair.a.control() as control:
+        assert verify(made).leases == control.ask("status")["leases-known"]
 
 
 def test_one_server_is_dead(operator: Operator) -> None:

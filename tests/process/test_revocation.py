@@ -118,7 +118,7 @@ def test_private_keys_are_their_owners_from_the_first_moment(tmp_path: Path, mon
 
 def test_a_key_that_others_may_read_is_reported(tmp_path: Path) -> None:
     with in_step(tmp_path) as pair:
-        until(lambda: '"key-exposed"' in (tmp_path / "a.log").read_text(), "the exposed key is reported")
+        until(lambda: '"key-exposed"' in (tmp_path / "a.log").read_text(), WITHIN_S, "the exposed key is reported")
         pair.a.kill(signal.SIGTERM)
         (pair.a.state_dir / "a.key").chmod(0o600)
         (tmp_path / "a.log").write_text("")
