@@ -14,6 +14,7 @@ from typing import Final
 
 from tandem.lease.holes import Holes, odd
 from tandem.lease.lease import STATUS_AT, TIMED, BindingStatus, duid_of
+from tandem.lease.occupancy import SIZE_MAX, Occupancy
 from tandem.lease.space import ROLES, Gifts, Range, Role, Space, address_owner
 from tandem.wire.received import ADDRESS_LENGTH
 
@@ -39,6 +40,7 @@ class Pool:
     __slots__ = (
         "_cursors",
         "_exhausted",
+        "_occupancy",
         "_odd_free",
         "_shelves",
         "_spaces",
@@ -71,6 +73,7 @@ class Pool:
         """How two partners share the pool, if it is one of prefixes."""
         self._spaces: dict[Role | None, Space] = {}
         self._cursors: dict[Role | None, int] = {}
+        self._occupancy: Occupancy | None = None
         self.size = range_.size - self._reserved_in(range_.first, range_.last)
         """How many leases the pool can have at once."""
         self._odd_free = odd(range_.first, range_.last) - self.holes.odd
@@ -118,7 +121,7 @@ class Pool:
         for key in islice(self.ended(role), PROBES):
             if is_free(key):
                 return key
-        found = self._scan(is_free, space, role, scan_max)
+        found = self._find_unused(is_free, is_new, role, scan_max) or self._scan(is_free, space, role, scan_max)
         if found is None and role is not None and self.gifts is not None:
             self._exhausted.add(self.first_key)
         return found
@@ -155,6 +158,10 @@ class Pool:
             self._shelf(key, before).pop(key, None)
         if after is not None and after not in TIMED:
             self._shelf(key, after)[key] = None
+        if (before is None) != (after is None) and self.range.size <= SIZE_MAX:
+            if self._occupancy is None:
+                self._occupancy = Occupancy(self.range)
+            self._occupancy.count(key >> 8, 1 if before is None else -1)
         if self.gifts is not None:
             self.gifts.count(key, before, after)
 
@@ -180,6 +187,8 @@ class Pool:
         self.holes = holes
         self.size = range_.size - self._reserved_in(range_.first, range_.last)
         self._odd_free += before.odd - holes.odd
+        if self._occupancy is not None:
+            self._occupancy.use_other_holes()
         for key, record in on_record.items():
             self.note(key, None, record[STATUS_AT])
             if record[STATUS_AT] == BindingStatus.ABANDONED:
@@ -241,6 +250,22 @@ class Pool:
         if role is None or self.gifts is None:
             return space.size
         return min(space.size, max(CLUSTER_MIN, 2 << self.in_use.bit_length()))
+
+    def _find_unused(
+        self, is_free: Callable[[int], bool], is_new: Callable[[int], bool], role: Role | None, refusals_max: int
+    ) -> int | None:
+        """Return the key of a lease that was never given, None if all of them were or the pool is too large to say."""
+        if self._occupancy is None:
+            return None
+        first, last, length = self.range
+        address = self._occupancy.find(
+            lanes=(0,) if self.gifts is not None else ROLES if role is None else (role,),
+            intervals=((first, last),) if role is None or self.gifts is None else self.gifts.intervals(role),
+            is_unused=lambda address: is_new(address << 8 | length) and self._may_be_given(address),
+            is_free=lambda address: is_free(address << 8 | length),
+            refusals_max=refusals_max,
+        )
+        return None if address is None else address << 8 | length
 
     def _scan(self, is_free: Callable[[int], bool], space: Space, role: Role | None, scan_max: int) -> int | None:
         """Look on from where the last search ended; round and round, a bounded number of steps each time."""
