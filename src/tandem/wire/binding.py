@@ -1,7 +1,9 @@
 """Leases in BNDUPD and BNDREPLY: RFC 8156 7.4 and 7.6, between octets and values.
 
 Written and read by hand, since a resynchronisation is nothing but these. Times are UTC seconds since 1970, 0 for
-none. What is not known here is kept as encoded options in `details` and given back untouched.
+none. Unknown options of a client (in OPTION_CLIENT_DATA) and of a lease (in IAADDR or IAPREFIX) are kept as encoded
+options in `details` and sent back. Those directly in a BNDUPD, an IA_NA or an IA_PD are ignored: a record has no place
+that belongs to all leases of an identity association, and RFC 8156 defines no option there.
 """
 
 from __future__ import annotations
