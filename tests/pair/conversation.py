@@ -556,6 +556,8 @@ def _readable(values: Any) -> dict[str, Any]:
 
 
 def _show_result(result: Any) -> str:
+    if "holds" in result:
+        return "\n".join(f"{each['link']}: {step}" for each in result["links"] for step in each["steps"])
     shown = result["relationships"][0] if "relationships" in result else result
     simple = {key: value for key, value in shown.items() if key == "differences" or not isinstance(value, dict | list)}
     return ", ".join(f"{key}={value}" for key, value in simple.items())

@@ -444,7 +444,7 @@ def test_the_partner_lacks_a_pool(site: Site) -> None:
     first, second = start_pair(site, last="1ff", theirs="17f")
     are_in_step(first, second)
     first.says("partners-differ", "pools", about="campus")
-    first.says("pool-withheld", "The partner lacks subnet[1].pools[1]")
+    first.says("pool-withheld", "Nothing new is given of subnet[1].pools[1]")
 
 
 def test_a_connection_is_refused_with_the_reason_on_both_sides(site: Site) -> None:

@@ -281,8 +281,8 @@ _ALL: Final = (
     Kind(
         "pool-withheld",
         _W,
-        "The partner does not have a pool, so that nothing new is given from it.",
-        "both servers run the same file",
+        "Nothing new is given from a pool, since the partner lacks it or has yet to learn of its leases.",
+        "both servers run the same file, and the partner knows the leases of the pool",
         _RELOAD,
     ),
     # Failover

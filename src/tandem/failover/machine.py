@@ -16,13 +16,14 @@ from tandem.failover.session import SKEW_MAX_S
 from tandem.failover.state_message import ToldState
 from tandem.failover.states import BEHAVIOUR, CUT, ON, Happening, State, served, settle
 from tandem.lease.holes import Holes
-from tandem.lease.share import Share
+from tandem.lease.share import Share, Withheld, WithheldReason
 from tandem.lease.space import Role
 from tandem.lease.table import LeaseTable
 from tandem.wire.failover_options import ServerFlags
 
 WAITING: Final = (Serve.NONE, Serve.RENEW_OF_KNOWN)
 EVERYTHING: Final = Holes([(0, (1 << 128) - 1)])
+"""Withheld after a rollback: any free lease may be one that this server gave and has forgotten."""
 OPERATION_MARGIN_S: Final = 2 * HEARTBEAT_S + 2 * SKEW_MAX_S
 """How long before the partner lost touch an honest server's last commit may be, beside the keepalive time."""
 
@@ -118,11 +119,14 @@ class Machine:
         state = self.record.state
         alone_since = self.record.partner_down_time if state is State.PARTNER_DOWN else None
         unsent_since = None if self.ok else self.cut_since
-        if unsynchronized is not None and alone_since is None:
-            withheld = Holes((*unsynchronized.intervals(), *(withheld.intervals() if withheld is not None else ())))
+        held_back: list[Withheld] = []
         if self.record.untrusted_until and alone_since is None:
-            withheld = EVERYTHING  # any free lease may be one that this server gave and has forgotten
-        share = Share(self.role, table, self.record.largest_mclt_s, unsent_since, alone_since, withheld)
+            held_back.append(Withheld(EVERYTHING, WithheldReason.ROLLED_BACK))
+        if unsynchronized is not None and alone_since is None:
+            held_back.append(Withheld(unsynchronized, WithheldReason.NOT_SYNCHRONIZED))
+        if withheld is not None:
+            held_back.append(Withheld(withheld, WithheldReason.PARTNER_LACKS_POOL))
+        share = Share(self.role, table, self.record.largest_mclt_s, unsent_since, alone_since, tuple(held_back))
         if self.starting or aside:
             return Rules(Serve.NONE, f"failover-{'STARTUP' if self.starting else 'stepped-aside'}", share)
         mclt_s = self.record.mclt_s if BEHAVIOUR[state].holds_to_mclt else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Final, NamedTuple
 
 from tandem.lease.holes import Holes
@@ -14,6 +15,21 @@ ENDED: Final = (BindingStatus.EXPIRED, BindingStatus.RELEASED, BindingStatus.RES
 """Of a lease with one of these the partner is yet to acknowledge that its client is gone."""
 
 
+class WithheldReason(Enum):
+    """Why nothing is given out anew from space that is this server's to give; what ends it."""
+
+    PARTNER_LACKS_POOL = "the partner does not have it in its pools"
+    NOT_SYNCHRONIZED = "it joined the relationship, and the partner has yet to acknowledge the leases in it"
+    ROLLED_BACK = "this server's disk lacks leases that it gave, until the MCLT has passed"
+
+
+class Withheld(NamedTuple):
+    """Space of which nothing is given out anew."""
+
+    space: Holes
+    reason: WithheldReason
+
+
 class Share(NamedTuple):
     """One server's share of a relationship's leases (RFC 8156 4.2)."""
 
@@ -24,8 +40,7 @@ class Share(NamedTuple):
     """Since when nothing was sent to the partner; None while it may be sent to."""
     alone_since: int | None = None
     """Since when this server is in PARTNER-DOWN; None if it is not."""
-    withheld: Holes | None = None
-    """Space that the partner does not have in its pools: nothing in it is given out anew."""
+    withheld: tuple[Withheld, ...] = ()
 
     def owner(self, key: int, lease: Lease | None) -> Role | None:
         """Say who may give the lease out; None if nobody may, since it is a client's, or was one's until just now."""
@@ -60,8 +75,15 @@ class Share(NamedTuple):
         return mine and self._has_waited(max(self.alone_since or 0, promised, lease.expiration_time), lapse_utc)
 
     def is_withheld(self, key: int) -> bool:
-        """Say whether the partner does not have it in its pools."""
-        return self.withheld is not None and self.withheld.touches(*interval_of(key))
+        """True if a lease is not given out anew."""
+        return bool(self.withheld) and self.why_withheld(*interval_of(key)) is not None
+
+    def why_withheld(self, first: int, last: int) -> WithheldReason | None:
+        """Return why any of the addresses first..last is not given out anew; None if all are."""
+        for space, reason in self.withheld:
+            if space.touches(first, last):
+                return reason
+        return None
 
     def may_be_partners(self, key: int, lease: Lease | None) -> bool:
         """Say whether the partner may have given the lease to a client without our knowing."""

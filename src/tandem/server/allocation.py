@@ -242,7 +242,7 @@ class Allocator:
                 if self.is_free(client, ia, key, taken, despite_offers=True):
                     return [Choice(key, home, f"offered to another client before, the last choice in {_where(home)}")]
         if homes:
-            return Refusal("all pools are used up")
+            return Refusal(_why_withheld(client, homes) or "all pools are used up")
         return Refusal("no pool on this link is for its classes" if on_link else "no pool on this link")
 
     def _search(self, client: Client, ia: Ia, home: Home, role: Role | None, taken: Collection[int]) -> int | None:
@@ -322,6 +322,15 @@ def _shares(client: Client) -> tuple[Role | None, ...]:
     if share is None:
         return (None,)
     return (share.role,) if share.alone_since is None else (share.role, share.role.partner)
+
+
+def _why_withheld(client: Client, homes: Sequence[Home]) -> str:
+    """Return why nothing new is given from any of these pools; empty if something is given from one."""
+    share = client.rules.share
+    ranges = [home.pool.range for home in homes if home.pool is not None]
+    reasons = [share.why_withheld(first, last) for first, last, _ in ranges] if share is not None else []
+    whys = [reason.value for reason in reasons if reason is not None]
+    return f"nothing new is given from the pool: {whys[0]}" if whys and len(whys) == len(reasons) else ""
 
 
 def _where(home: Home) -> str:

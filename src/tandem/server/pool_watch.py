@@ -85,10 +85,9 @@ def _problem_of(watched: Watched, pool: Pool, rules: Rules, lapse_utc: int) -> P
     where, share = watched.settings.where, rules.share
     about = f"{where} ({watched.subnet.name})"
     first, last, _ = watched.settings.range
-    if share is not None and share.withheld is not None and share.withheld.touches(first, last):
-        what = (
-            f"The partner lacks {where} in subnet {watched.subnet.name}, or a part of it: nothing new is given of it."
-        )
+    why = share.why_withheld(first, last) if share is not None else None
+    if why is not None:
+        what = f"Nothing new is given of {where} in subnet {watched.subnet.name}, or of a part of it: {why.value}."
         return problem("pool-withheld", what, about=about)
     left = may_give(pool, share, lapse_utc)
     used = f"{pool.in_use} of {pool.size} leases of {where} in subnet {watched.subnet.name} are in use"
