@@ -100,7 +100,8 @@ class World:
             case "why":
                 datagram = self._datagram(words[0], words[1], words[2:])
                 heard_on = {1: "eth0", 2: "eth1"}[datagram.interface]
-                return self._handle(Command(1, "explain", {"packet": datagram.data.hex(), "interface": heard_on}))
+                arguments = {"packet": datagram.data.hex(), "interface": heard_on, "from": datagram.peer}
+                return self._handle(Command(1, "explain", arguments))
             case _:
                 return self._handle(self._datagram(verb, words[0], words[1:]))
 

@@ -2,45 +2,71 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from random import Random
 
 import pytest
 from bench import hostile
 
-from served import EVERYTHING, START, answer_to, ask, reasons_to_drop, sends, serve
+from served import EVERYTHING, START, answer_to, ask, reasons_to_drop, sends, serve, through_relay
 from tandem.effects.now import Now
 from tandem.lease.change import Put
 from tandem.lease.lease import BindingStatus, Lease, key_of
-from tandem.lease.table import load_table
+from tandem.lease.table import LeaseTable, load_table
+from tandem.runtime.unserved import Unserved
 from tandem.server.limits import SENDERS_MAX, Rates
 from tandem.server.offers import OFFER_S, Offers
-from tandem.wire.message import Message, MessageType
-from tandem.wire.options import ClientId, IaAddress, IaNa, Status, StatusCode
+from tandem.wire.message import Message, MessageType, Relayed
+from tandem.wire.option import Option
+from tandem.wire.options import ClientId, IaAddress, IaNa, RemoteId, Status, StatusCode
 from wire.answers import client, leases_of, say
 
 MESSAGES_PER_CLIENT = 600
 HOSTILE_MESSAGES = 400
 FLOOD = 2000
 BASE = 0x20010DB8 << 96
+COUNTED = (BindingStatus.ACTIVE, BindingStatus.ABANDONED)
+
+
+def lease_of(key: int, status: BindingStatus, duid: bytes) -> Lease:
+    """Return a lease with that status."""
+    return Lease(key, status, duid, 1, 0, 0, 9, 0, 0, 0, 0, b"")
+
+
+def behind(options: Iterable[Option], message: Message) -> Relayed:
+    """Wrap a message as a relay agent does that adds these options."""
+    return replace(through_relay(message), options=tuple(options))
+
+
+def inside(answer: Message | Relayed) -> Message:
+    """Return the message to the client in an answer to a relay agent."""
+    assert isinstance(answer, Relayed)
+    assert isinstance(answer.message, Message)
+    return answer.message
 
 
 def test_a_sender_has_its_allowance_at_once_and_more_as_time_passes() -> None:
     rates = Rates()
-    assert [rates.is_exceeded("eth0", b"a", 3, 0.0) for _ in range(5)] == [False, False, False, True, True]
-    assert not rates.is_exceeded("eth0", b"b", 3, 0.0)
-    assert not rates.is_exceeded("eth1", b"a", 3, 0.0)
-    assert [rates.is_exceeded("eth0", b"a", 3, 20.0) for _ in range(2)] == [False, True]
-    assert not rates.is_exceeded("eth0", b"a", 0, 20.0)
+    one, other = ("client", b"a"), ("client", b"b")
+    assert [rates.is_exceeded("eth0", one, 3, 0.0) for _ in range(5)] == [False, False, False, True, True]
+    assert not rates.is_exceeded("eth0", other, 3, 0.0)
+    assert not rates.is_exceeded("eth0", ("remote-id", b"a"), 3, 0.0)
+    assert not rates.is_exceeded("eth1", one, 3, 0.0)
+    assert [rates.is_exceeded("eth0", one, 3, 20.0, is_counted=False) for _ in range(2)] == [False, False]
+    assert [rates.is_exceeded("eth0", one, 3, 20.0) for _ in range(2)] == [False, True]
+    assert not rates.is_exceeded("eth0", one, 0, 20.0)
 
 
 def test_senders_are_forgotten_in_their_order() -> None:
     rates = Rates()
     for number in range(SENDERS_MAX + 10):
-        rates.is_exceeded("eth0", number.to_bytes(4, "big"), 1, 0.0)
+        rates.is_exceeded("eth0", ("client", number.to_bytes(4, "big")), 1, 0.0)
     assert len(rates._left) == SENDERS_MAX
-    assert not rates.is_exceeded("eth0", bytes(4), 1, 0.0)
-    assert rates.is_exceeded("eth0", SENDERS_MAX.to_bytes(4, "big"), 1, 0.0)
+    assert not rates.is_exceeded("eth0", ("client", bytes(4)), 1, 0.0)
+    assert rates.is_exceeded("eth0", ("client", SENDERS_MAX.to_bytes(4, "big")), 1, 0.0)
 
 
 def test_offers_to_one_client_are_bounded_in_each_pool() -> None:
@@ -63,6 +89,73 @@ def test_an_offer_made_again_is_the_newest() -> None:
     offers.add(2, 0, b"other", 2.0, 8)
     assert list(offers.oldest(0, 8)) == [3, 1, 2]
     assert [offers.holder(key, 2.0) for key in (1, 2, 3)] == [b"client", b"other", b"client"]
+
+
+def test_offers_to_a_group_are_bounded_in_all_pools() -> None:
+    offers = Offers()
+    bounds = ((b"line", 2), (b"relay", 3), (b"other relay", 0))
+    full = [offers.add(key, key % 2, b"client %d" % key, 0.0, 8, bounds if key < 4 else bounds[1:]) for key in range(6)]
+    assert full == [b"", b"", b"line", b"line", b"", b"relay"]
+    assert [key for key in range(6) if offers.holder(key, 1.0)] == [3, 4, 5]
+    assert offers.add(3, 1, b"client 3", 1.0, 8, bounds) == b""
+    assert offers.add(9, 1, b"client 9", 1.0, 8, bounds[1:]) == b"relay"
+    assert [key for key in range(10) if offers.holder(key, 1.0)] == [3, 5, 9]
+    for key in (3, 5, 9):
+        offers.drop(key)
+    assert not offers._by_group
+
+
+def test_leases_of_a_group_count_while_its_client_has_them() -> None:
+    """Held, or set aside since it declined them: as many as a recount finds, whatever became of them."""
+    chance = Random(1)
+    table = LeaseTable()
+    groups: dict[int, tuple[bytes, bytes]] = {}
+    for _ in range(FLOOD):
+        key, duid, group = key_of(BASE + chance.randrange(40)), *(b"%d" % chance.randrange(3) for _ in range(2))
+        status = chance.choice(list(BindingStatus))
+        table.put(lease_of(key, status, duid))
+        if status not in COUNTED or groups.get(key, (b"", b""))[1] != duid:
+            groups.pop(key, None)
+        if status is BindingStatus.ACTIVE and chance.randrange(2):
+            table.by_relay.put(key, group)
+            groups[key] = group, duid
+        if not chance.randrange(8):
+            table.forget(key)
+            groups.pop(key, None)
+        for each in (b"0", b"1", b"2"):
+            statuses = [lease.status for key in groups if groups[key][0] == each and (lease := table.get(key))]
+            assert table.by_relay.held(each) == statuses.count(BindingStatus.ACTIVE)
+            assert table.by_relay.declined(each) == statuses.count(BindingStatus.ABANDONED)
+    assert 0 < len(table.by_relay) == len(groups)
+    for key in groups:
+        table.forget(key)
+    assert not len(table.by_relay)
+
+
+def test_clients_behind_one_remote_id_ask_for_what_was_offered_only_up_to_the_limit(tmp_path: Path) -> None:
+    path = tmp_path / "tandem.toml"
+    path.write_text(EVERYTHING.read_text() + "\n[limits]\nleases-per-remote-id = 2\n")
+    node = serve(path)
+    line = (RemoteId(9, b"line"),)
+    asked = [say(MessageType.SOLICIT, client(number), IaNa(1)) for number in range(30, 35)]
+    offered = [answer_to(node, behind(line, each)) for each in asked]
+    kinds = []
+    for number, each in zip(range(30, 35), offered, strict=True):
+        (ia,) = leases_of(inside(each))
+        answer = inside(answer_to(node, behind(line, say(MessageType.REQUEST, client(number), ia))))
+        kinds.append([type(part) for each in leases_of(answer) if isinstance(each, IaNa) for part in each.options])
+    assert kinds == [[IaAddress], [IaAddress], [Status], [Status], [Status]]
+
+
+def test_limits_that_are_reached_are_a_problem_with_its_examples() -> None:
+    node, unserved = serve(), Unserved()
+    flood = say(MessageType.INFORMATION_REQUEST, client(1)).write()
+    for _ in range(MESSAGES_PER_CLIENT + 3):
+        unserved.add(ask(node, flood, START).notes)
+    (found,) = unserved.problems(frozenset(), all_partners_heard=True)
+    assert (found.id, found.about) == ("limit-reached", "messages-per-client on eth0")
+    assert "3 times" in found.what
+    assert "from fe80::c" in found.examples[0]
 
 
 def test_innocents_are_answered_while_one_client_floods() -> None:

@@ -186,7 +186,9 @@ def _explain_capture(
     for each in read_capture(path):
         if number in (None, each.number):
             found += 1
-            answer = server.ask("explain", packet=each.data.hex(), interface=interface, to=each.to)
+            answer = server.ask(
+                "explain", packet=each.data.hex(), interface=interface, to=each.to, **{"from": each.peer}
+            )
             if as_json:
                 echo_json({"packet": each.number, "peer": each.peer, **answer})
             else:

@@ -208,10 +208,16 @@ class Limits(Table):
 
     leases_per_client: Annotated[int, Field(ge=1, le=IAS_MAX)] | None = None
     leases_per_link: Count | None = None
+    leases_per_relay: Count | None = None
     leases_per_remote_id: Count | None = None
+    offers_per_relay: Count | None = None
+    offers_per_remote_id: Count | None = None
     declines_per_client: Count | None = None
     declines_per_link: Count | None = None
+    declines_per_relay: Count | None = None
+    declines_per_remote_id: Count | None = None
     messages_per_client: Count | None = None
+    messages_per_remote_id: Count | None = None
     messages_per_relay: Count | None = None
 
 

@@ -256,6 +256,13 @@ _ALL: Final = (
         "no client was refused for ten minutes",
         "tandem explain --duid DUID",
     ),
+    Kind(
+        "limit-reached",
+        _W,
+        "Clients are at one of the limits of the file: they are refused leases, or their messages are dropped.",
+        "nothing was refused or dropped for ten minutes",
+        "tandem explain --duid DUID",
+    ),
     Kind("pool-low", _W, "A pool has few free leases left.", "less than nine tenths are in use", _STATUS),
     Kind(
         "pool-exhausted",

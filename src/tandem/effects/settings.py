@@ -63,14 +63,26 @@ class Limits:
     """Leases that one client holds; identity associations of one message beyond that are refused, too."""
     leases_per_link: int = 2_000_000
     """Leases in use in all pools of the link."""
-    leases_per_remote_id: int = 0
+    leases_per_relay: int = 500_000
+    """Leases held by all clients behind one relay agent."""
+    leases_per_remote_id: int = 4096
     """Leases held by all clients behind one Remote-ID (RFC 4649)."""
+    offers_per_relay: int = 10_000
+    """Offers that are kept at once for all clients behind one relay agent."""
+    offers_per_remote_id: int = 256
+    """Offers that are kept at once for all clients behind one Remote-ID."""
     declines_per_client: int = 8
     """Addresses that are set aside at once since one client declined them."""
     declines_per_link: int = 1024
     """Addresses that are set aside at once since clients of the link declined them."""
+    declines_per_relay: int = 512
+    """Addresses that are set aside at once since clients behind one relay agent declined them."""
+    declines_per_remote_id: int = 64
+    """Addresses that are set aside at once since clients behind one Remote-ID declined them."""
     messages_per_client: int = 600
     """Messages of one client in a minute."""
+    messages_per_remote_id: int = 6000
+    """Messages of all clients behind one Remote-ID in a minute."""
     messages_per_relay: int = 0
     """Messages through one relay agent in a minute."""
 

@@ -12,6 +12,7 @@ from itertools import islice
 from tandem.lease.change import Put
 from tandem.lease.clients import ClientIndex, Kind, kind_of
 from tandem.lease.deadlines import Deadlines
+from tandem.lease.groups import Groups
 from tandem.lease.holes import Holes
 from tandem.lease.layout import Layout
 from tandem.lease.lease import (
@@ -38,6 +39,8 @@ class LeaseTable:
     def __init__(self) -> None:
         self._records: dict[int, bytes] = {}
         self._clients = ClientIndex()
+        self.by_relay = Groups()
+        self.by_remote_id = Groups()
         self._deadlines = Deadlines()
         self._pools: list[Pool] = []
         self._pool_firsts: list[int] = []
@@ -162,6 +165,7 @@ class LeaseTable:
         if record is not None:
             before = unpack(key, record)
             self._unlink(key, record)
+            self._regroup(key, record, None)
             self._count(before.key, before.status, None)
             if before.owes_partner:
                 self._owe(key, False)
@@ -273,6 +277,7 @@ class LeaseTable:
             if former != status or duid_of(before) != duid_of(record):
                 self._unlink(key, before)
                 self._link(key, record)
+                self._regroup(key, before, record)
             if former != status:
                 self._count(key, former, status)
             ended_at = state_expiration_time_of(before) if former in TIMED else None
@@ -322,6 +327,12 @@ class LeaseTable:
         self._clients.remove(duid, key, kind)
         if kind is Kind.DECLINED:
             self._note_abandoned(key, duid, False)
+
+    def _regroup(self, key: int, before: bytes, after: bytes | None) -> None:
+        is_its = after is not None and duid_of(after) == duid_of(before)
+        was, now = kind_of(before), kind_of(after) if after is not None and is_its else Kind.FORMER
+        self.by_relay.change(key, was, now)
+        self.by_remote_id.change(key, was, now)
 
     def _note_abandoned(self, key: int, duid: bytes, is_abandoned: bool) -> None:
         pool = self.pool_of(key)

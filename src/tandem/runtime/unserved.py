@@ -21,13 +21,14 @@ LINKS_MAX = 64
 
 
 class Unserved:
-    """Messages from unknown links or that waited too long, clients without a lease, and refused partners."""
+    """Messages from unknown links or that waited too long, clients without a lease or at a limit, refused partners."""
 
     def __init__(self) -> None:
         self._unknown_links = Occurrences()
         self._waited = Occurrences()
         self._connects = Occurrences()
         self._refused: dict[str, Occurrences] = {}
+        self._limits: dict[tuple[str, str], Occurrences] = {}
         self._has_pools: frozenset[tuple[str, int]] = frozenset()
 
     def use(self, settings: Settings) -> None:
@@ -54,6 +55,8 @@ class Unserved:
                     self._add_unknown_link(note.values)
                 elif reason == "waited-too-long":
                     self._waited.add(int(time.time()), f"from {note.values['peer']}", "")
+            elif note.event == "limit-reached":
+                self._add_limit(note.values)
             elif note.event == "connect-refused":
                 subject = note.values.get("relationship") or note.values.get("peer", "")
                 self._connects.add(int(time.time()), subject, note.values["why"])
@@ -80,6 +83,22 @@ class Unserved:
             if since is not None and link in closed_links:
                 what = f"{each.count} requests on link {link} were refused a lease, since no pool has one to give."
                 yield _of("clients-refused", what, each, since, link)
+
+        for (limit, link), each in self._limits.items():
+            since = each.since(now)
+            if since is not None:
+                what = f"{limit} was reached {each.count} times on link {link}."
+                yield _of("limit-reached", what, each, since, f"{limit} on {link}")
+
+    def _add_limit(self, values: Any) -> None:
+        key = values["limit"], values["link"]
+        if key not in self._limits and len(self._limits) >= LINKS_MAX:
+            del self._limits[next(iter(self._limits))]
+        duid, remote_id = values["duid"], values.get("remote_id", b"")
+        client = f"client {show_octets(duid)}, " if duid else ""
+        line = f", Remote-ID {show_octets(remote_id)}" if remote_id else ""
+        reached = self._limits.setdefault(key, Occurrences())
+        reached.add(int(time.time()), f"{client}from {values['peer']}{line}", "")
 
     def _add_unknown_link(self, values: Any) -> None:
         relays = values.get("relays", ())

@@ -12,7 +12,7 @@ from tandem.lease.pool import SCAN_MAX
 from tandem.lease.space import Role
 from tandem.lease.table import LeaseTable
 from tandem.server.client import Client
-from tandem.server.limits import RemoteIds
+from tandem.server.limits import Quotas
 from tandem.server.offers import Offers
 from tandem.server.places import Home, Place
 from tandem.wire.message import MessageType
@@ -21,6 +21,13 @@ from tandem.wire.received import Ia
 
 OFFERS_REVISITED: Final = 8
 """Leases of a pool, offered to others longest ago, that are looked at once there is nothing else."""
+WHOSE_LEASES: Final = {
+    "leases-per-client": "the client holds",
+    "leases-per-remote-id": "clients behind its Remote-ID hold",
+    "leases-per-relay": "clients behind its relay agent hold",
+    "leases-per-link": "clients of the link hold",
+}
+"""Of each limit on leases, who is at it."""
 
 
 class Choice:
@@ -35,9 +42,10 @@ class Choice:
 
 
 class Refusal(NamedTuple):
-    """Why an identity association gets no lease."""
+    """Why an identity association gets no lease, and the limit that keeps it from one, if one does."""
 
     reason: str
+    limit: str = ""
 
 
 class Allocator:
@@ -47,14 +55,14 @@ class Allocator:
         self,
         table: LeaseTable,
         offers: Offers,
-        remote_ids: RemoteIds,
+        quotas: Quotas,
         secret: bytes,
         reuse_grace_s: int,
         own: Collection[int],
     ) -> None:
         self._table = table
         self._offers = offers
-        self._remote_ids = remote_ids
+        self._quotas = quotas
         self._secret = secret
         self._reuse_grace_s = reuse_grace_s
         self._own = own
@@ -79,7 +87,7 @@ class Allocator:
 
     def named(self, client: Client, ia: Ia, taken: Collection[int]) -> list[Choice]:
         """Return the leases that a client names and that anybody might be given now."""
-        if client.place is None or client.rules.serve is not Serve.ALL:
+        if client.place is None or client.rules.serve is not Serve.ALL or self._quotas.leases(client, taken)[0]:
             return []
         return [
             Choice(key, home, "named by the client, and nobody's")
@@ -123,14 +131,14 @@ class Allocator:
             if reserved:
                 return reserved
         held = [] if self._wants_other_length(client, ia, place) else self._usable(client, ia, place)
-        offered = self._offered(client, ia, taken) if ia.asked else []
-        if offered:
-            offered = offered[: self._room(client, taken)]
-        if offered or held:
-            return offered or held
-        if not self._room(client, taken):
-            return Refusal(f"the client holds {place.limits.leases_per_client} leases here already, which is the limit")
-        return self._new(client, ia, place, taken)
+        if held and not ia.asked:
+            return held
+        limit, most = self._quotas.leases(client, taken)
+        if limit:
+            whose = WHOSE_LEASES[limit]
+            return held or Refusal(f"{whose} {most} leases here already, which is the limit ({limit})", limit)
+        offered = self._offered(client, ia, taken)[: self._room(client, taken)] if ia.asked else []
+        return offered or held or self._new(client, ia, place, taken)
 
     def may_extend(self, client: Client, lease: Lease, home: Home) -> bool:
         """Say whether a lease that the client holds is still its to be extended."""
@@ -219,11 +227,6 @@ class Allocator:
         ]
 
     def _new(self, client: Client, ia: Ia, place: Place, taken: Collection[int]) -> list[Choice] | Refusal:
-        if self._is_link_full(place):
-            return Refusal(f"{place.limits.leases_per_link} leases are in use on the link, which is the limit")
-        if place.limits.leases_per_remote_id and self._remote_ids.are_exhausted(client, len(taken)):
-            limit = place.limits.leases_per_remote_id
-            return Refusal(f"clients behind its Remote-ID hold {limit} leases, which is the limit")
         on_link = place.homes(ia.code == IaPd.code)
         homes = _by_hint([home for home in on_link if home.admits(client.classes)], _length_hint(ia))
         is_request = client.message.type != MessageType.SOLICIT
@@ -263,14 +266,6 @@ class Allocator:
         if chosen is None:
             client.failed_searches += 1
         return chosen
-
-    def _is_link_full(self, place: Place) -> bool:
-        limit = place.limits.leases_per_link
-        if not limit or len(self._table) < limit:
-            return False
-        firsts = (home.pool.range.first for home in place.pool_homes if home.pool is not None)
-        pools = (self._table.pool_of(first << 8) for first in firsts)
-        return sum(pool.in_use for pool in pools if pool is not None) >= limit
 
     def _may_be_wished(self, client: Client, key: int, role: Role | None) -> bool:
         """Say whether a lease may be given while the share of that role is given from: the partner's comes last."""

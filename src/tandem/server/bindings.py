@@ -44,7 +44,7 @@ class Told:
 class Decision:
     """What one identity association is told: leases, or a status."""
 
-    __slots__ = ("ia", "left_to_partner", "reason", "status", "told")
+    __slots__ = ("ia", "left_to_partner", "limit", "reason", "status", "told")
 
     def __init__(
         self,
@@ -53,6 +53,7 @@ class Decision:
         status: StatusCode = StatusCode.SUCCESS,
         reason: str = "",
         left_to_partner: bool = False,
+        limit: str = "",
     ) -> None:
         self.ia = ia
         self.told = told
@@ -60,6 +61,8 @@ class Decision:
         self.reason = reason
         self.left_to_partner = left_to_partner
         """Nothing is to be said of the identity association: the partner may know better."""
+        self.limit = limit
+        """The limit that keeps it from a lease; empty if none does."""
 
     @property
     def granted(self) -> list[Told]:
@@ -90,7 +93,7 @@ def assign(allocator: Allocator, client: Client, ia: Ia, taken: set[int]) -> Dec
     """Decide what a Solicit's or Request's identity association gets (RFC 9915 18.3.2, 18.3.9)."""
     chosen = allocator.choose(client, ia, taken)
     if isinstance(chosen, Refusal):
-        return Decision(ia, [], NONE_FREE[ia.code == IaNa.code], reason=chosen.reason)
+        return Decision(ia, [], NONE_FREE[ia.code == IaNa.code], reason=chosen.reason, limit=chosen.limit)
     taken.update(choice.key for choice in chosen)
     return Decision(ia, [_grant(allocator, client, choice) for choice in chosen])
 

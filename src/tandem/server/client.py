@@ -9,16 +9,19 @@ from tandem.lease.lease import Lease, ia_code_of, is_held
 from tandem.lease.table import LeaseTable
 from tandem.server.classes import NO_CLASSES, Classes
 from tandem.server.places import Place
-from tandem.wire.received import ClientMessage, Ia, Relay
+from tandem.wire.options import RemoteId
+from tandem.wire.received import ClientMessage, Ia, Relay, body_of
 
 
 class Client:
     """Who asks. `place` is None on a link with no subnet; then there is no reservation either."""
 
     __slots__ = (
+        "_behind",
         "_former",
         "_held",
         "_held_here",
+        "_remote_id",
         "classes",
         "duid",
         "failed_searches",
@@ -63,6 +66,8 @@ class Client:
         self._held: dict[tuple[int, int], list[Lease]] | None = None
         self._held_here: frozenset[int] | None = None
         self._former: list[Lease] | None = None
+        self._remote_id: bytes | None = None
+        self._behind: tuple[bytes, bytes] | None = None
 
     def held(self, ia: Ia) -> list[Lease]:
         """Give the leases that are bound to one of its identity associations now."""
@@ -95,6 +100,24 @@ class Client:
                 if is_held(lease, lapse_utc) and place is not None and place.home_of(lease.key) is not None
             )
         return self._held_here
+
+    def remote_id(self) -> bytes:
+        """Return the Remote-ID (RFC 4649) that the relay agent nearest to the client gave; b"" if none did."""
+        if self._remote_id is None:
+            found = (body_of(self.message.data, relay.options, RemoteId.code) for relay in reversed(self.relays))
+            self._remote_id = next((each for each in found if each), b"")
+        return self._remote_id
+
+    def behind(self) -> tuple[bytes, bytes]:
+        """Name those on its link that are behind the same relay agent, and behind the same Remote-ID; b"" for none."""
+        if self._behind is None:
+            link = self.place.name.encode() if self.place is not None else b""
+            remote_id = self.remote_id()
+            self._behind = (
+                b"%b\0%b" % (link, self.source.encode()) if self.relays else b"",
+                b"%b\0%b" % (link, remote_id) if remote_id else b"",
+            )
+        return self._behind
 
 
 def identify(

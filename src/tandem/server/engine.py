@@ -9,7 +9,7 @@ from tandem.effects.effects import Effects, Note, Send
 from tandem.effects.events import Datagram
 from tandem.effects.now import Moment
 from tandem.effects.rules import Rules, Serve
-from tandem.effects.settings import Settings
+from tandem.effects.settings import Limits, Settings
 from tandem.lease.lease import TIMED, BindingStatus, key_of
 from tandem.lease.table import LeaseTable
 from tandem.server.allocation import Allocator
@@ -17,7 +17,7 @@ from tandem.server.bindings import NONE_FREE, Decision, decide, off_link_address
 from tandem.server.classes import Classes
 from tandem.server.client import Client, identify
 from tandem.server.grants import granted_lease
-from tandem.server.limits import LimitAlarms, Rates, RemoteIds
+from tandem.server.limits import LimitAlarms, Quotas, Rates
 from tandem.server.offers import OFFERS_MAX, Offers
 from tandem.server.places import Home, Places
 from tandem.server.policy import Policy, details_of
@@ -40,6 +40,11 @@ WAITED_MAX_S: Final = 1.0
 After a sleep, an old RELEASE would end what the partner gave the client since. A Renew, for which clients wait 10 s,
 is not in a hurry.
 """
+RATE_REASONS: Final = {
+    "messages-per-client": "client-rate",
+    "messages-per-remote-id": "remote-id-rate",
+    "messages-per-relay": "relay-rate",
+}
 RAPID_COMMIT: Final = write_option(RapidCommit.code, b"")
 
 Parts = list[bytes]
@@ -52,8 +57,8 @@ class Engine:
     def __init__(self, settings: Settings, table: LeaseTable, duid: bytes, secret: bytes) -> None:
         self.table = table
         self.offers = Offers()
-        self._rates = Rates()
-        self._remote_ids = RemoteIds(table)
+        self.rates = Rates()
+        self.quotas = Quotas(table)
         self._limit_alarms = LimitAlarms()
         self.duid = duid
         self._secret = secret
@@ -79,7 +84,7 @@ class Engine:
         self.classes = Classes(settings)
         self._preference = write_option(Preference.code, bytes((settings.preference,))) if settings.preference else b""
         self.places = places
-        self._releases = Releases(self.table, self.offers, self._limit_alarms, settings.decline_time_s)
+        self.releases = Releases(self.table, self.offers, self.quotas, self._limit_alarms, settings.decline_time_s)
         self.use_interfaces(self.interfaces)
 
     def use_interfaces(self, interfaces: Mapping[int, tuple[str, tuple[int, ...]]]) -> None:
@@ -87,9 +92,7 @@ class Engine:
         self.interfaces = interfaces
         self.places.use_interfaces(interfaces)
         own = frozenset(key_of(address) for _, addresses in interfaces.values() for address in addresses)
-        self.allocator = Allocator(
-            self.table, self.offers, self._remote_ids, self._secret, self.settings.reuse_grace_s, own
-        )
+        self.allocator = Allocator(self.table, self.offers, self.quotas, self._secret, self.settings.reuse_grace_s, own)
 
     def name_of(self, interface: int) -> str:
         """Give the name of a network interface by its index; empty if it is none of those that are served."""
@@ -139,16 +142,12 @@ class Engine:
         place = client.place
         if place is None:
             return None
-        limits, source, mono = place.limits, client.source, client.now.mono
-        if client.relays and not place.believes(source):
+        if client.relays and not place.believes(client.source):
             return "untrusted-relay"
-        sender = client.duid or (client.relays[-1].peer_address if client.relays else source)
-        if self._rates.is_exceeded(place.name, sender, limits.messages_per_client, mono):
-            self._limit_alarms.reached("messages-per-client", client, effects)
-            return "client-rate"
-        if client.relays and self._rates.is_exceeded(place.name, source, limits.messages_per_relay, mono):
-            self._limit_alarms.reached("messages-per-relay", client, effects)
-            return "relay-rate"
+        limit = self.rates.exceeded_by(client)
+        if limit:
+            self._limit_alarms.reached(limit, client, effects)
+            return RATE_REASONS[limit]
         return None
 
     def _answer(self, client: Client, datagram: Datagram, effects: Effects) -> None:
@@ -193,14 +192,23 @@ class Engine:
         decisions = decide(self.allocator, client)
         if place.rapid_commit and client.message.body(RapidCommit.code) is not None:
             return MessageType.REPLY, [*self._grant(client, decisions, effects), RAPID_COMMIT]
+        self._offer(client, place.limits, decisions, effects)
+        parts = self._describe(MessageType.ADVERTISE, client, decisions, renewal_times(decisions), effects)
+        return MessageType.ADVERTISE, [*parts, self._preference]
+
+    def _offer(self, client: Client, limits: Limits, decisions: list[Decision], effects: Effects) -> None:
+        """Remember what the client is offered; beyond a limit, the oldest offer that counts for it is forgotten."""
+        relay, remote_id = client.behind()
+        bounds = ((remote_id, limits.offers_per_remote_id), (relay, limits.offers_per_relay)) if relay else ()
         for decision in decisions:
             for told in decision.granted:
                 pool = told.home.pool.range.first if told.home is not None and told.home.pool is not None else 0
-                self.offers.add(
-                    told.key, pool, client.duid, client.now.mono, place.limits.leases_per_client or OFFERS_MAX
+                full = self.offers.add(
+                    told.key, pool, client.duid, client.now.mono, limits.leases_per_client or OFFERS_MAX, bounds
                 )
-        parts = self._describe(MessageType.ADVERTISE, client, decisions, renewal_times(decisions), effects)
-        return MessageType.ADVERTISE, [*parts, self._preference]
+                if full:
+                    limit = "offers-per-relay" if full == relay else "offers-per-remote-id"
+                    self._limit_alarms.reached(limit, client, effects)
 
     def _request(self, client: Client, effects: Effects) -> tuple[MessageType, Parts] | None:
         """RFC 9915 18.3.2."""
@@ -232,14 +240,14 @@ class Engine:
         """RFC 9915 18.3.7."""
         if client.place is None:
             return None
-        parts, given_up = self._releases.release(client, effects)
+        parts, given_up = self.releases.release(client, effects)
         return self._acknowledge(client, parts, given_up, BindingStatus.RELEASED, effects)
 
     def _decline(self, client: Client, effects: Effects) -> tuple[MessageType, Parts] | None:
         """RFC 9915 18.3.8."""
         if client.place is None:
             return None
-        parts, given_up = self._releases.decline(client, effects)
+        parts, given_up = self.releases.decline(client, effects)
         return self._acknowledge(client, parts, given_up, BindingStatus.ABANDONED, effects)
 
     def _acknowledge(
@@ -273,6 +281,8 @@ class Engine:
     ) -> Parts:
         """Encode the decisions, with T1 and T2, and the options that go with them; note it."""
         t1, t2 = times
+        for limit in dict.fromkeys(decision.limit for decision in decisions if decision.limit):
+            self._limit_alarms.reached(limit, client, effects)
         self._note_answer(type_, client, decisions, effects)
         homes = [told.home for decision in decisions for told in decision.told if told.home]
         parts = [write_ia(client, decision, t1, t2) for decision in decisions]
@@ -293,7 +303,7 @@ class Engine:
                     effects.note("held-to-mclt", "debug")
                 self.offers.drop(told.key)
                 if client.relays:
-                    self._remote_ids.add(client, told.key)
+                    self.quotas.count(client, told.key)
                 if before is None or before.status not in TIMED:
                     self._watch_pool(told.home, effects)
 

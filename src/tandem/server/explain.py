@@ -70,7 +70,11 @@ def explain(
     links = []
     for place in places:
         client = identify(now, message, [], place, engine.table, rules[place.relationship], engine.classes, "")
-        steps = [*_who(engine, client), *_what(engine, client, decide(engine.allocator, client))]
+        steps = [
+            *_who(engine, client),
+            *_refused(engine, client),
+            *_what(engine, client, decide(engine.allocator, client)),
+        ]
         links.append({"link": place.name, "steps": steps})
     return {"holds": [_describe(lease, now.lapse_utc) for lease in leases], "links": links}
 
@@ -92,6 +96,7 @@ def explain_packet(
     client = identify(
         now, message, relays, place, engine.table, permitted, engine.classes, engine.name_of(datagram.interface)
     )
+    client.source = datagram.peer
     steps = [*_way(engine, data, relays, place), *_steps(engine, client, datagram.multicast)]
     link = place.name if place is not None else "none"
     return {
@@ -131,6 +136,10 @@ def _steps(engine: Engine, client: Client, multicast: bool) -> Iterator[str]:
     yield f"It is {article} {name} of {whose}."
     yield from _left_out(message)
     yield from _who(engine, client)
+    refused = list(_refused(engine, client))
+    if refused:
+        yield from refused
+        return
     if client.rules.serve is not Serve.ALL and not is_served(client.rules.serve, message):
         yield "It gets no answer here."
         return
@@ -144,7 +153,7 @@ def _steps(engine: Engine, client: Client, multicast: bool) -> Iterator[str]:
         yield "The answer is a REPLY."
     elif message.type in GIVES_UP and client.place is not None:
         for ia in message.ias:
-            yield from _given_up(client, ia)
+            yield from _given_up(engine, client, ia)
         yield "The answer is a REPLY."
     elif (
         message.type == MessageType.CONFIRM
@@ -164,7 +173,16 @@ def _left_out(message: ClientMessage) -> Iterator[str]:
         yield f"{option} is ignored: {WHY_IGNORED.get(part.reason, part.reason)}."
 
 
-def _given_up(client: Client, ia: Ia) -> Iterator[str]:
+def _refused(engine: Engine, client: Client) -> Iterator[str]:
+    """Say why a message is dropped that is valid, if it is."""
+    if client.source and client.relays and client.place is not None and not client.place.believes(client.source):
+        yield f"It is dropped: {client.source} is none of the relay agents that are believed."
+    limit = engine.rates.exceeded_by(client, is_counted=False)
+    if limit:
+        yield f"It is dropped: there were more messages in the last minute than the limit {limit} allows."
+
+
+def _given_up(engine: Engine, client: Client, ia: Ia) -> Iterator[str]:
     """Say which leases a Release or Decline is about."""
     name = f"{IA_NAMES[ia.code]} {ia.iaid}"
     held = {lease.key for lease in client.held(ia)}
@@ -178,6 +196,9 @@ def _given_up(client: Client, ia: Ia) -> Iterator[str]:
             yield f"{show_key(key)} cannot be declined: it is a prefix."
         else:
             yield f"{name} gives up {show_key(key)}."
+            limit = engine.releases.limit_reached(client, key) if client.message.type == MessageType.DECLINE else ""
+            if limit:
+                yield f"{show_key(key)} is not set aside, and others may be given it: the limit {limit} is reached."
 
 
 def _is_confirmed(ia: Ia) -> bool:

@@ -8,7 +8,7 @@ pool by asking for offers, and what one client is offered in one pool is bounded
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Final
 
@@ -18,6 +18,12 @@ EXPIRED_PER_CALL: Final = 64
 DECLINED_MAX: Final = 4096
 
 
+Offer = tuple[bytes, float, int, tuple[bytes, ...]]
+"""Whose it is, until when, of which pool, and for which groups of clients it counts."""
+Bounds = Sequence[tuple[bytes, int]]
+"""Groups of clients, and how many offers are kept for each; 0 is no bound."""
+
+
 class Offers:
     """Keys offered, to whom, and until which monotonic time; the oldest first, in all and in each pool.
 
@@ -25,40 +31,61 @@ class Offers:
     """
 
     def __init__(self) -> None:
-        self._offers: OrderedDict[int, tuple[bytes, float, int]] = OrderedDict()
+        self._offers: OrderedDict[int, Offer] = OrderedDict()
         self._by_pool: dict[int, OrderedDict[int, None]] = {}
         self._by_client: dict[tuple[int, bytes], tuple[int, ...]] = {}
+        self._by_group: dict[bytes, OrderedDict[int, None]] = {}
         self._declined: OrderedDict[int, bytes] = OrderedDict()
 
-    def add(self, key: int, pool: int, duid: bytes, now_mono: float, limit: int) -> None:
-        """Remember that the lease was offered to the client, and no more than its last `limit` offers of the pool."""
+    def add(self, key: int, pool: int, duid: bytes, now_mono: float, limit: int, bounds: Bounds = ()) -> bytes:
+        """Remember that the lease was offered to the client, and no more than its last `limit` offers of the pool.
+
+        Of each group in `bounds` no more than so many last offers are remembered either. Return the group that had
+        more, b"" if none had.
+        """
+        groups = tuple([group for group, most in bounds if group and most])
         before = self._offers.get(key)
-        if before is not None and before[0] == duid and before[2] == pool:
-            self._offers[key] = (duid, now_mono + OFFER_S, pool)
+        if before is not None and before[0] == duid and before[2:] == (pool, groups):
+            self._offers[key] = (duid, now_mono + OFFER_S, pool, groups)
             self._offers.move_to_end(key)
-            self._by_pool[pool].move_to_end(key)
-            return
+            for of_it in (self._by_pool[pool], *(self._by_group[group] for group in groups)):
+                of_it.move_to_end(key)
+            return b""
         self.drop(key)
         self._expire(now_mono)
-        self._offers[key] = (duid, now_mono + OFFER_S, pool)
+        self._offers[key] = (duid, now_mono + OFFER_S, pool, groups)
         self._by_pool.setdefault(pool, OrderedDict())[key] = None
         its = (*self._by_client.get((pool, duid), ()), key)
         self._by_client[pool, duid] = its
         if len(its) > limit:
             self.drop(its[0])
+        full = b""
+        for group, most in bounds:
+            if group in groups:
+                of_group = self._by_group.setdefault(group, OrderedDict())
+                of_group[key] = None
+                if len(of_group) > most:
+                    self.drop(next(iter(of_group)))
+                    full = group
         if len(self._offers) > OFFERS_MAX:
             self.drop(next(iter(self._offers)))
+        return full
 
     def drop(self, key: int) -> None:
         """Forget the offer: the lease is granted."""
         offer = self._offers.pop(key, None)
         if offer is None:
             return
-        duid, _, pool = offer
+        duid, _, pool, groups = offer
         in_pool = self._by_pool[pool]
         del in_pool[key]
         if not in_pool:
             del self._by_pool[pool]
+        for group in groups:
+            of_group = self._by_group[group]
+            del of_group[key]
+            if not of_group:
+                del self._by_group[group]
         its = tuple([each for each in self._by_client[pool, duid] if each != key])
         if its:
             self._by_client[pool, duid] = its

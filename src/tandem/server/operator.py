@@ -19,7 +19,7 @@ from tandem.wire.option import read_options
 from tandem.wire.options import ClientFqdn
 from tandem.wire.reader import Reader
 from tandem.wire.received import ADDRESS_LENGTH
-from tandem.wire.text import read_octets, show_octets
+from tandem.wire.text import read_octets, show_address, show_octets
 
 LISTINGS_MAX: Final = 4
 """Lists that are being read page by page at the same time; the oldest is given up."""
@@ -172,7 +172,9 @@ class Operator:
         address, packet = arguments.get("lease"), arguments.get("packet")
         if packet is not None:
             interface, to = self._interface(arguments.get("interface")), _read_address(arguments.get("to", SERVERS))
-            datagram = Datagram(_read_packet(packet), "", 0, interface, 0, to)
+            source = arguments.get("from")
+            peer = "" if source is None else show_address(_read_address(source))
+            datagram = Datagram(_read_packet(packet), peer, 0, interface, 0, to)
             return explain_packet(self._engine, now, datagram, self._rules)
         if address is not None:
             key = _read_key(address)

@@ -9,9 +9,8 @@ from tandem.lease.lease import BindingStatus, Lease, end_of
 from tandem.lease.table import LeaseTable
 from tandem.server.bindings import Decision
 from tandem.server.client import Client
-from tandem.server.limits import LimitAlarms
+from tandem.server.limits import LimitAlarms, Quotas
 from tandem.server.offers import Offers
-from tandem.server.places import Place
 from tandem.server.reply import write_ia
 from tandem.wire.options import IaNa, StatusCode
 from tandem.wire.received import Ia
@@ -23,9 +22,12 @@ SET_ASIDE_PERCENT: Final = 50
 class Releases:
     """Ends leases that their clients give up."""
 
-    def __init__(self, table: LeaseTable, offers: Offers, alarms: LimitAlarms, decline_time_s: int) -> None:
+    def __init__(
+        self, table: LeaseTable, offers: Offers, quotas: Quotas, alarms: LimitAlarms, decline_time_s: int
+    ) -> None:
         self._table = table
         self._offers = offers
+        self._quotas = quotas
         self._alarms = alarms
         self._decline_time_s = decline_time_s
 
@@ -69,39 +71,24 @@ class Releases:
         now_utc = client.now.utc
         until = now_utc
         if status is BindingStatus.ABANDONED:
-            limit = self._reached(client, lease.key)
+            limit = self.limit_reached(client, lease.key)
             if limit:
                 # The client is rid of it, and is given another one; others may be given it.
                 status = BindingStatus.RELEASED
                 self._offers.note_declined(lease.key, client.duid)
                 self._alarms.reached(limit, client, effects)
             else:
+                self._quotas.count(client, lease.key)
                 until = end_of(now_utc, self._decline_time_s)
         return lease.ended(status, now_utc, until)._replace(client_last_transaction_time=now_utc)
 
-    def _reached(self, client: Client, key: int) -> str:
+    def limit_reached(self, client: Client, key: int) -> str:
         """Name the limit that keeps a declined lease from being set aside; "" if none does.
 
         What is reserved takes no room from others.
         """
-        place, pool = client.place, self._table.pool_of(key)
-        if place is None or pool is None or pool.is_reserved(key):
+        pool = self._table.pool_of(key)
+        if client.place is None or pool is None or pool.is_reserved(key):
             return ""
-        by_client, by_all = self._set_aside(place, client.duid)
-        limits = place.limits
-        if limits.declines_per_client and by_client >= limits.declines_per_client:
-            return "declines-per-client"
         is_half = (pool.abandoned_count + 1) * 100 > pool.size * SET_ASIDE_PERCENT
-        if is_half or (limits.declines_per_link and by_all >= limits.declines_per_link):
-            return "declines-per-link"
-        return ""
-
-    def _set_aside(self, place: Place, duid: bytes) -> tuple[int, int]:
-        """Count the addresses of a link that are set aside since a client, or any client, declined them."""
-        by_client = by_all = 0
-        for home in place.homes(is_prefix=False):
-            pool = self._table.pool_of(home.pool.range.first << 8) if home.pool is not None else None
-            if pool is not None:
-                by_client += pool.abandoned.get(duid, 0)
-                by_all += pool.abandoned_count
-        return by_client, by_all
+        return self._quotas.declines(client) or ("declines-per-link" if is_half else "")
