@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from tandem.effects.now import Moment
 from tandem.effects.reservations import Reservation
 from tandem.effects.rules import Rules
@@ -111,13 +113,19 @@ class Client:
     def behind(self) -> tuple[bytes, bytes]:
         """Name those on its link that are behind the same relay agent, and behind the same Remote-ID; b"" for none."""
         if self._behind is None:
-            link = self.place.name.encode() if self.place is not None else b""
+            link = self.place.name if self.place is not None else ""
             remote_id = self.remote_id()
             self._behind = (
-                b"%b\0%b" % (link, self.source.encode()) if self.relays else b"",
-                b"%b\0%b" % (link, remote_id) if remote_id else b"",
+                _relay_group(link, self.source) if self.relays else b"",
+                b"%b\0%b" % (link.encode(), remote_id) if remote_id else b"",
             )
         return self._behind
+
+
+@lru_cache(maxsize=1024)
+def _relay_group(link: str, source: str) -> bytes:
+    """Name those on a link that are behind one relay agent: by the same octets for each lease, to save memory."""
+    return f"{link}\0{source}".encode()
 
 
 def identify(
