@@ -221,6 +221,23 @@ def test_a_container_is_lost_with_a_part_of_it(tmp_path: Path) -> None:
     assert [report.is_lost(f"Dhcp6.option-data[{number}].data") for number in (1, 3)] == [True, True]
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_container_is_empty_only_if_the_file_has_nothing_for_it(tmp_path: Path, is_there: bool) -> None:
+    """Kea sends it empty, as what would be in it stands at a client's reservation: that is not what the file means."""
+    inside = {"space": "s46-cont-mape-options", "name": "s46-br", "data": "2001:db8:cafe::1"}
+    hosts = [{"duid": FIVE, "option-data": [inside] if is_there else []}]
+    made, report = from_kea(
+        tmp_path, {"subnet6": [subnet(**{"option-data": [{"name": "s46-cont-mape"}], "reservations": hosts})]}
+    )
+    if not is_there:
+        assert made["subnet"][0]["options"] == {"94": {"string": ""}}
+        return
+    assert "options" not in made["subnet"][0]
+    assert report.is_lost("Dhcp6.subnet6[1].option-data[1].data")
+    (sentence,) = report.to_mend
+    assert "the options of s46-cont-mape-options stand in other scopes" in sentence
+
+
 def test_an_option_that_would_be_encoded_otherwise_is_lost(tmp_path: Path) -> None:
     options = [
         {"code": 24, "csv-format": False, "data": "03616263"},

@@ -14,7 +14,7 @@ from tandem.imports.kea_subnets import DDNS, DDNS_SETTINGS, KeaSubnets
 from tandem.imports.kea_subnets import NEEDLESS as SUBNET_NEEDLESS
 from tandem.imports.kea_text import read_kea
 from tandem.imports.kea_times import lifetimes, times_of
-from tandem.imports.options import COMMENTS, OptionReader
+from tandem.imports.options import COMMENTS, OptionReader, spaces_in
 from tandem.imports.report import ImportFailed, Report
 from tandem.imports.source import Section
 from tandem.imports.tandem_file import reserved_for_several
@@ -68,18 +68,18 @@ HOOKS: Mapping[str, str] = {
 
 def import_kea(path: Path, name: str | None, interfaces: Sequence[str], report: Report) -> dict[str, Any]:
     """Give the file of ours that says what a file of Kea's says; `name` is the server's. ImportFailed if unreadable."""
-    whole = Section(read_kea(path), "", report)
+    settings = read_kea(path)
+    whole = Section(settings, "", report)
     dhcp6 = whole.section("Dhcp6")
     assert dhcp6 is not None  # read_kea has looked
     for other in ("Dhcp4", "DhcpDdns", "Control-agent"):
         if other in whole:
             whole.lost(other, "It is of another server of Kea's.")
     whole.rest({})
-    return _file(dhcp6, name, interfaces)
+    return _file(dhcp6, name, interfaces, OptionReader(spaces_in(settings["Dhcp6"])))
 
 
-def _file(dhcp6: Section, name: str | None, interfaces: Sequence[str]) -> dict[str, Any]:
-    options = OptionReader()
+def _file(dhcp6: Section, name: str | None, interfaces: Sequence[str], options: OptionReader) -> dict[str, Any]:
     options.define(dhcp6.sections("option-def"))
     pair = _high_availability(dhcp6, name)
     own = pair["own"] if pair else name or "a"

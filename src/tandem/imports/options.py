@@ -6,7 +6,7 @@ compared with the octets that the other server would send: what comes out otherw
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -61,10 +61,23 @@ class _Scope:
         return self.vendors.setdefault(enterprise, {"enterprise": enterprise, "suboptions": {}})
 
 
+def spaces_in(values: Any) -> frozenset[str]:
+    """Return the spaces that a file of Kea's has options of, in all of its scopes."""
+    if isinstance(values, list):
+        return frozenset().union(*map(spaces_in, values))
+    if not isinstance(values, dict):
+        return frozenset()
+    options = values.get("option-data")
+    own = [each.get("space") for each in options if isinstance(each, dict)] if isinstance(options, list) else []
+    return frozenset(each for each in own if isinstance(each, str)).union(*map(spaces_in, values.values()))
+
+
 class OptionReader:
     """Reads options by all definitions of a file, and gives them as ours."""
 
-    def __init__(self) -> None:
+    def __init__(self, spaces: Collection[str] = ()) -> None:
+        self._spaces = spaces
+        """The spaces that the file has options of, in whichever scope."""
         self._definitions: dict[tuple[str, str], Definition] = {
             (space, name): definition for space, names in STANDARD.items() for name, definition in names.items()
         }
@@ -179,6 +192,15 @@ class OptionReader:
         except TooLong as error:
             raise CannotCarry(f"It does not fit into an option: {error}.") from error
 
+    def _whole_body(self, value: Value, scope: _Scope) -> bytes:
+        """Return the same. CannotCarry if nothing is left of an option that the file has content for."""
+        body, inside = self._body(value, scope), value.definition.encapsulate
+        if not body and inside in self._spaces:
+            why = f"It would be empty: the options of {inside} stand in other scopes. Write them where it stands."
+            value.where.report.must_mend(f"{value.where.path('name')}: {why}")
+            raise CannotCarry(why)
+        return body
+
     def _ours(self, scope: _Scope, is_general: bool) -> ScopeOptions:
         options: dict[str, Any] = {}
         always: list[str] = []
@@ -191,7 +213,7 @@ class OptionReader:
                     self._preference(value, is_general)
                     continue
                 else:
-                    entry = self._entry(value, self._body(value, scope))
+                    entry = self._entry(value, self._whole_body(value, scope))
                 options |= entry
                 always += (entry or ["vendor-options"]) if value.always else []
             except CannotCarry as error:
