@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import chain, islice
 from math import inf
 from typing import Any, Final, NamedTuple
 
@@ -43,6 +43,8 @@ UNLIMITED: Final = Rules()
 """What may be done where there is no partner."""
 UNSET_UTC: Final = 1_735_689_600
 """The beginning of 2025: a clock before that is not set."""
+FREED_PER_CALL: Final = 128
+"""Steps of freeing what a reload replaced."""
 RELOAD_STEPS_PER_CALL: Final = 64
 """A step costs some microseconds, or up to a hundred if it is a pool made anew or 64 leases that are counted."""
 
@@ -84,9 +86,13 @@ class Node:
         self._repair: ClockRepair | None = None
         self._reloading: Iterator[Settings | None] | None = None
         """The steps that are left until other settings can be gone on with, which the last one gives."""
+        self._freeing: Iterator[None] | None = None
+        """The steps that are left until what a reload replaced is freed."""
         self._longest_promise_s = 0
-        self._table.use_pools(_pools(settings))
-        self._use_space(settings)
+        for _ in self._lay_out(settings):
+            pass
+        self._table.use_layout()
+        self._pool_watch = PoolWatch(settings, self._table)
         moment = self._lapse.moment(now, 0)
         self._relationships = Relationships(
             settings.relationships, table, facts or {}, identity.duid, identity.incarnation, moment
@@ -118,6 +124,7 @@ class Node:
         self.handling = None
         self._relationships.mind_service(moment, self._why_not(), effects)
         more = self._relationships.pump(moment, effects) or more or self._repair is not None or self.is_reloading
+        more = self._go_on_freeing() or more
         effects.wake = self._next_wake(moment, more)
         return effects
 
@@ -292,32 +299,50 @@ class Node:
         if settings is None:
             return
         self._reloading = None
-        self._table.use_layout()
-        self._use_space(settings)
+        before, places = self._engine.settings, self._engine.places
+        freeing = self._table.use_layout()
+        self._pool_watch = PoolWatch(settings, self._table)
         self._engine.use(settings, self._places)
         self._relationships.use(settings.relationships, now, effects)
         self._relationships.use_ranges(_own_ranges(settings))
         if self._interfaces is not None:
             self._relationships.use_links(settings.links, self._interfaces)
+        replaced = [*before.links, *before.relationships, *places.indexed, places]
+        self._freeing = chain(self._freeing or (), freeing, _free(replaced))
+
+    def _go_on_freeing(self) -> bool:
+        """Free some of what a reload replaced; return whether there is more."""
+        if self._freeing is not None and sum(1 for _ in islice(self._freeing, FREED_PER_CALL)) < FREED_PER_CALL:
+            self._freeing = None
+        return self._freeing is not None
 
     def _reload_steps(self, settings: Settings) -> Iterator[Settings | None]:
         """Index the links and lay out the pools of settings, a bounded part with each step; give them with the last."""
         self._places = Places(())
         for _ in self._places.index(settings.links):
             yield None
-        for _ in self._table.lay_out(_pools(settings)):
+        for _ in self._lay_out(settings):
             yield None
         yield settings
 
-    def _use_space(self, settings: Settings) -> None:
-        """Take over for how long leases may be promised, and which space is shared with partners."""
-        self._pool_watch = PoolWatch(settings, self._table)
-        subnets = (subnet for link in settings.links for subnet in link.subnets)
-        finite_s = {each.lifetimes.valid_s for each in subnets} - {FOREVER}
-        self._longest_promise_s = max(self._longest_promise_s, settings.decline_time_s, *finite_s, 0)
-        self._table.use_territories(
+    def _lay_out(self, settings: Settings) -> Iterator[None]:
+        """Have the table lay out what settings say, and take over for how long leases may be promised."""
+        self._longest_promise_s = max(self._longest_promise_s, settings.decline_time_s)
+        for link in settings.links:
+            finite_s = {each.lifetimes.valid_s for each in link.subnets} - {FOREVER}
+            self._longest_promise_s = max(self._longest_promise_s, *finite_s, 0)
+            yield
+        yield from self._table.lay_out_territories(
             (territory, each.name) for each in settings.relationships for territory in each.territories
         )
+        yield from self._table.lay_out(_pools(settings))
+
+
+def _free(replaced: list[Any]) -> Iterator[None]:
+    """Free what nothing else refers to any more, one after the other from the end."""
+    while replaced:
+        del replaced[-1]
+        yield
 
 
 def _pools(settings: Settings) -> Iterator[tuple[Range, Holes]]:

@@ -16,7 +16,9 @@ from tandem.wire.failover import FailoverType, message
 from tandem.wire.options import VendorOptions
 
 POOL = Range(0x20010DB8 << 96, (0x20010DB8 << 96) + 255, 128)
-MINE = Relationship("campus", Role.PRIMARY, "b", 60, 10, 5, None, False, 50, True, (), (POOL,), 0, 0, {"options": "1"})
+MINE = Relationship(
+    "campus", Role.PRIMARY, "b", 60, 10, 5, None, False, 50, True, (), (POOL,), 0, 0, b"mine", {"options": "1"}
+)
 
 
 def told(text: str) -> Fingerprint:
@@ -44,6 +46,7 @@ def is_clear(found: Fingerprint) -> bool:
         '{"parts": {}, "pools": [["0", "1", Infinity]]}',
         '{"parts": {}, "pools": [["0", "1", 1e999]]}',
         '{"parts": {}, "pools": [["x", "1", 128]]}',
+        '{"parts": {}, "pools": [["5", "1", 128]]}',
         "[" * 10_000,
     ],
 )

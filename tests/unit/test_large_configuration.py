@@ -6,6 +6,7 @@ Work is counted in calls of functions, Python's and C's, which is the same on ev
 from __future__ import annotations
 
 import sys
+import tracemalloc
 from collections.abc import Callable
 from functools import partial
 
@@ -19,6 +20,8 @@ from tandem.effects.settings import Settings
 from tandem.lease.lease import key_of
 from tandem.lease.table import LeaseTable
 from tandem.node import Identity, Node
+from tandem.server.places import LINK_ADDRESSES_MAX, Places
+from tandem.wire.received import Relay
 
 IDENTITY = Identity(b"\0\3\0\1server", b"secret of a test")
 HEAD = '[server.a]\ninterfaces = ["lan0"]\n'
@@ -143,3 +146,26 @@ def test_lines_are_found_in_any_form_of_the_file() -> None:
         "line 15, subnt",
         "line 17, srver",
     ]
+
+
+def test_made_up_link_addresses_lead_to_their_link_and_are_not_all_remembered() -> None:
+    settings = load_text(file_with(2, 0), None).settings
+    places = Places(settings.links)
+
+    def located(address: int) -> str:
+        relay = Relay(0, address.to_bytes(16, "big"), bytes(16), [])
+        place = places.locate(b"", [relay], 1)
+        return place.name if place is not None else ""
+
+    first = settings.links[1].subnets[0].first
+    tracemalloc.start()
+    try:
+        assert {located(first + 1 + number) for number in range(LINK_ADDRESSES_MAX)} == {settings.links[1].name}
+        full, _ = tracemalloc.get_traced_memory()
+        assert {located(first + (1 << 32) + number) for number in range(20_000)} == {settings.links[1].name}
+        assert tracemalloc.get_traced_memory()[0] < full + 100_000
+    finally:
+        tracemalloc.stop()
+    assert located(first + 1) == settings.links[1].name
+    assert located(settings.links[0].subnets[0].first) == settings.links[0].name
+    assert located(1) == ""

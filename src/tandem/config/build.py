@@ -42,6 +42,8 @@ class Reserved:
     def within(self, range_: Range) -> Holes:
         """Give what of it lies in a pool, or reaches into it."""
         start, end = bisect_left(self._lasts, range_.first), bisect_right(self._firsts, range_.last)
+        if start == end:
+            return NO_HOLES
         holes = holes_of(range_, Holes(self._intervals[start:end]))
         return holes if holes else NO_HOLES
 
@@ -74,7 +76,11 @@ def _links(file: model.File, name: str, local_names: Mapping[str, str]) -> Itera
     """Give the links that the server serves, each with its subnets."""
     mine = [(number, subnet) for number, subnet in enumerate(file.subnet) if name in servers_of(file, subnet)]
     reserved = Reserved(
-        interval_of(key) for _, subnet in mine for row in subnet.reservation if row is not None for key in row.keys
+        interval
+        for _, subnet in mine
+        for row in subnet.reservation
+        if row is not None
+        for interval in (*zip(row.addresses, row.addresses, strict=True), *map(interval_of, row.prefixes))
     )
     shared = frozenset() if file.ip_reservations_unique else _shared_leases(subnet for _, subnet in mine)
     grouped: dict[str, list[tuple[int, SubnetSettings]]] = {}
@@ -174,7 +180,7 @@ def _rows(
         more = None
         keys = row.keys
         also_others = frozenset(key for key in keys if key in shared) if shared else frozenset()
-        if any((row.hostname, row.exclude, row.classes, row.options, row.always_send, also_others)):
+        if row.hostname or row.exclude or row.classes or row.options or row.always_send or also_others:
             encoded = (row.options or Options()).encode(definitions, row.always_send).packed()
             more = (row.hostname, encoded, _relative(row.exclude), frozenset(row.classes), also_others)
         yield Row(number, on_link, item, row.duid or row.link_layer or b"", row.duid is None, keys, more)

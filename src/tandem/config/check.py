@@ -321,10 +321,13 @@ def _fault_of_address(address: int, space: Interval) -> str:
 
 def _reserved_twice(file: File) -> Iterator[Problem]:
     """What is reserved does not overlap; the same lease may be reserved for one client, or if that is said for many."""
-    spaces = sorted(_reserved_spaces(file))
+    spaces = list(_reserved_spaces(file))
+    spaces.sort()
     left: list[Space] = []
+    first = last = -1
     for space in spaces:
-        if not left or left[-1][:2] != space[:2]:
+        if space[0] != first or space[1] != last:
+            first, last, _, _ = space
             left.append(space)
         elif file.ip_reservations_unique and _client_of(file, *left[-1][2:]) != _client_of(file, *space[2:]):
             shared = "say ip-reservations-unique = false if both clients are to have it in turn"
@@ -341,8 +344,10 @@ def _client_of(file: File, subnet: int, item: int) -> tuple[bytes | None, bytes 
 def _reserved_spaces(file: File) -> Iterator[Space]:
     for number, subnet in enumerate(file.subnet):
         for item, row in _rows(subnet):
-            yield from ((address, address, number, item) for address in row.addresses)
-            yield from ((*interval_of(key), number, item) for key in row.prefixes)
+            for address in row.addresses:
+                yield address, address, number, item
+            for key in row.prefixes:
+                yield *interval_of(key), number, item
 
 
 def _clients_twice(file: File) -> Iterator[Problem]:

@@ -45,15 +45,20 @@ class Lines:
         self._first: dict[Location, int] = {}
         """Where the first part stands of what has parts with headers of their own."""
         self._headers: dict[str, tuple[Location, bool]] = {}
+        self._last_item: tuple[str, array[int], array[int]] = ("", array(LINE), array(LINE))
+        """The header above, if it is of an item, and where its array is: mostly the next one is of the same array."""
         self._last: tuple[Table | None, dict[Location, int]] = (None, {})
         for number, line, end in _lines(text, 0, 1, passes_over_plain=True):
-            if line.lstrip().startswith("["):
+            if line == self._last_item[0]:
+                self._last_item[1].append(number)
+                self._last_item[2].append(end)
+            elif line.lstrip().startswith("["):
                 self._enter(line, number, end)
 
     def of(self, location: Location) -> int | None:
         """Give the line of the location, or of the closest key around it."""
         table, rest = self._table_of(location)
-        keys = self._keys(table)
+        keys = self._keys(table) if rest else {}
         for size in range(len(rest), 0, -1):
             line = keys.get(rest[:size])
             if line is not None:
@@ -74,10 +79,11 @@ class Lines:
                 for each, line in {location: table.line, **keys}.items():
                     tables.setdefault(show_location(each), line)
         of_subnets = array(LINE, [self.of(("subnet", number)) or 0 for number in range(len(subnets))])
-        items = {
-            kind: pack_lines([self._item_lines(n, kind, counts[at]) for n, counts in enumerate(subnets)])
-            for at, kind in enumerate(ITEMS)
-        }
+        lines = [
+            [self._item_lines(number, kind, count) for kind, count in zip(ITEMS, counts, strict=True)]
+            for number, counts in enumerate(subnets)
+        ]
+        items = {kind: pack_lines([each[at] for each in lines]) for at, kind in enumerate(ITEMS)}
         return LineIndex(tables, of_subnets, items)
 
     def _item_lines(self, subnet: int, kind: str, count: int) -> array[int]:
@@ -124,6 +130,7 @@ class Lines:
             known = (_parts(header[2]), header[1] == "[[") if header else ((), False)
             self._headers[line] = known
         names, is_item = known
+        self._last_item = "", array(LINE), array(LINE)
         location: Location = ()
         for position, name in enumerate(names, 1):
             location = (*location, name)
@@ -131,6 +138,7 @@ class Lines:
                 lines, starts = self._items.setdefault(location, (array(LINE), array(LINE)))
                 lines.append(number)
                 starts.append(end)
+                self._last_item = line, lines, starts
                 return
             if location in self._items:
                 location = (*location, len(self._items[location][0]) - 1)
@@ -150,7 +158,8 @@ def _lines(text: str, at: int, number: int, passes_over_plain: bool) -> Iterator
             if plain is not None and plain.end() > at:
                 number += text.count("\n", at, plain.end())
                 at = plain.end()
-                continue
+                if at >= len(text):
+                    return
         end = text.find("\n", at) + 1 or len(text)
         line = text[at:end].rstrip("\r\n")
         if closing:
@@ -159,7 +168,7 @@ def _lines(text: str, at: int, number: int, passes_over_plain: bool) -> Iterator
             depth += _open_brackets(line)
         else:
             yield number, line, end
-            key = KEY.match(line)
+            key = KEY.match(line) if line[:1] != "[" else None
             if key is not None:
                 closing = _opened_string(key[2])
                 depth = 0 if closing else _open_brackets(key[2])

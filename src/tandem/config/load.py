@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import gc
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,16 +59,30 @@ def load(path: Path, name: str | None, progress: Progress = _silent) -> Loaded:
 
 def load_text(text: str, name: str | None, progress: Progress = _silent) -> Loaded:
     """Do what `load` does with the text of a file."""
-    file, lines = _parse(text, progress)
-    return _choose(file, lines, text, name, progress)
+    with _all_of_it_stays():
+        file, lines = _parse(text, progress)
+        return _choose(file, lines, text, name, progress)
 
 
 def load_first(path: Path, name: str | None, progress: Progress = _silent) -> tuple[Loaded, list[str]]:
     """Do what `load` does, for the first of the servers if none is named. Return the names of all of them, too."""
     text = read_text(path)
-    file, lines = _parse(text, progress)
-    names = sorted(file.server)
-    return _choose(file, lines, text, name or names[0], progress), names
+    with _all_of_it_stays():
+        file, lines = _parse(text, progress)
+        names = sorted(file.server)
+        return _choose(file, lines, text, name or names[0], progress), names
+
+
+@contextmanager
+def _all_of_it_stays() -> Iterator[None]:
+    """Have no garbage looked for: a large file becomes a million objects, and hardly any of them is garbage."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _choose(file: model.File, lines: Lines, text: str, name: str | None, progress: Progress) -> Loaded:

@@ -184,6 +184,8 @@ class ReservationRow(NamedTuple):
     @property
     def keys(self) -> tuple[int, ...]:
         """The keys of the leases that are reserved."""
+        if not self.prefixes and len(self.addresses) == 1:  # most of them, of which there may be a million
+            return (key_of(self.addresses[0]),)
         return (*map(key_of, self.addresses), *self.prefixes)
 
 

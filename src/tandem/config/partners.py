@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
+from hashlib import blake2b, sha256
 from typing import Any
 
 from tandem.config import model
@@ -14,6 +14,7 @@ from tandem.effects.settings import Link, Relationship, Settings
 from tandem.lease.holes import Holes
 from tandem.lease.space import Interval, Role, interval_of
 
+DIGEST_OCTETS = 16
 PATIENCE_MIN_S = 2
 PATIENCE_MAX_S = 10
 
@@ -92,6 +93,7 @@ def relationships(file: model.File, server: str, links: Iterable[Link]) -> Itera
     links = tuple(links)
     for name, failover, role, partner in _ends(file, server):
         mine = [link for link in links if link.relationship == name]
+        summary = _summary(file, name, failover)
         yield Relationship(
             name=name,
             role=role,
@@ -107,7 +109,8 @@ def relationships(file: model.File, server: str, links: Iterable[Link]) -> Itera
             pools=tuple(pool.range for link in mine for subnet in link.subnets for pool in subnet.pools),
             longest_lifetime_s=max((subnet.lifetimes.valid_s for link in mine for subnet in link.subnets), default=0),
             decline_time_s=file.decline_time,
-            summary=_summary(file, name, failover),
+            digest=blake2b(json.dumps(summary, sort_keys=True).encode(), digest_size=DIGEST_OCTETS).digest(),
+            summary=summary,
         )
 
 

@@ -20,6 +20,8 @@ from tandem.wire.text import read_octets
 
 PLAIN_KEYS = frozenset(("duid", "link-layer", "address", "prefix", "hostname"))
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63}){0,2}")
+USUAL_KEYS = 2
+"""Most reservations have a DUID and an address, and no more."""
 ADDRESS_BITS = 128
 DUID_OCTETS_MIN, DUID_OCTETS_MAX = 3, 130
 PROGRESS_EVERY = 5000
@@ -75,6 +77,10 @@ def _read_plain(table: dict[str, Any]) -> ReservationRow:
     if not isinstance(table, dict) or not table.keys() <= PLAIN_KEYS:
         raise NotPlain
     duid, link_layer = table.get("duid"), table.get("link-layer")
+    if len(table) == USUAL_KEYS and type(duid) is str and type(only := table.get("address")) is str:  # nearly all
+        octets = read_octets(duid)
+        if DUID_OCTETS_MIN <= len(octets) <= DUID_OCTETS_MAX:
+            return ReservationRow(octets, None, (int.from_bytes(inet_pton(AF_INET6, only), "big"),), ())
     if (duid is None) == (link_layer is None):
         raise NotPlain
     identifier = read_octets(_text(duid if link_layer is None else link_layer))

@@ -47,13 +47,14 @@ class _Pickler(pickle.Pickler):
 def write_loaded(loaded: Loaded, out: BinaryIO) -> None:
     """Write what was loaded; `read_loaded` reads it."""
     settings = loaded.settings
-    relationships = [(replace(each, territories=(), pools=()), each) for each in settings.relationships]
+    relationships = [(replace(each, territories=(), pools=(), summary={}), each) for each in settings.relationships]
     _write(replace(loaded, settings=replace(settings, links=(), relationships=())), out)
     _write_all(settings.links, LINKS_PER_FRAME, out)
     _write([bare for bare, _ in relationships], out)
     for _, each in relationships:
         _write_all(each.territories, INTERVALS_PER_FRAME, out)
         _write_all(each.pools, INTERVALS_PER_FRAME, out)
+        _write_all(each.summary.items(), INTERVALS_PER_FRAME, out)
 
 
 def read_loaded(data: memoryview) -> Iterator[Loaded | None]:
@@ -74,7 +75,11 @@ def read_loaded(data: memoryview) -> Iterator[Loaded | None]:
         for each in _read_all(frames):
             pools += each
             yield None
-        relationships.append(replace(bare, territories=tuple(territories), pools=tuple(pools)))
+        summary: dict[str, str] = {}
+        for each in _read_all(frames):
+            summary.update(each)
+            yield None
+        relationships.append(replace(bare, territories=tuple(territories), pools=tuple(pools), summary=summary))
     settings = replace(loaded.settings, links=tuple(links), relationships=tuple(relationships))
     yield replace(loaded, settings=settings)
 

@@ -21,6 +21,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import accumulate
 from marshal import dumps, loads
 from typing import Final, NamedTuple
 from zlib import crc32
@@ -129,18 +130,17 @@ class Reservations:
 
 def pack(rows: Iterable[Row]) -> bytes:
     """Pack the reservations of a link, in the order of the file."""
-    starts, packed, size = array(WORD, (0,)), [], 0
     clients: list[int] = []
     leases: list[int] = []
+    packed: list[bytes] = []
     name_link_layers = False
     for number, row in enumerate(rows):
-        octets = dumps(tuple(row))
-        size += len(octets)
-        packed.append(octets)
-        starts.append(size)
-        name_link_layers = name_link_layers or row.is_link_layer
-        clients.append(_hash_of_client(row.identifier, row.is_link_layer) << 32 | number)
-        leases += [_hash_of_lease(key) << 32 | number for key in row.keys]
+        packed.append(dumps(tuple(row)))
+        _, _, _, identifier, is_link_layer, keys, _ = row
+        name_link_layers = name_link_layers or is_link_layer
+        clients.append(crc32(identifier, is_link_layer) << 32 | number)
+        leases += [crc32(key.to_bytes(KEY_OCTETS, "big")) << 32 | number for key in keys]
+    starts = array(WORD, accumulate(map(len, packed), initial=0))
     counts = array(WORD, (len(packed), len(leases), int(name_link_layers)))
     tables = [counts, starts, *_table(clients), *_table(leases)]
     return b"".join((*(table.tobytes() for table in tables), *packed))
@@ -153,7 +153,7 @@ def _table(pairs: list[int]) -> tuple[array[int], array[int]]:
 
 
 def _hash_of_client(identifier: bytes, is_link_layer: bool) -> int:
-    return crc32(identifier, int(is_link_layer))
+    return crc32(identifier, is_link_layer)
 
 
 def _hash_of_lease(key: int) -> int:

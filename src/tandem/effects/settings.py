@@ -150,8 +150,10 @@ class Relationship:
     longest_lifetime_s: int
     """The longest valid lifetime that its clients are given."""
     decline_time_s: int
-    summary: Mapping[str, str]
-    """What it serves: a digest of each part of the file that both partners should have alike."""
+    digest: bytes
+    """Of all that it serves and that both partners should have alike."""
+    summary: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """The same in detail: a digest of each part of the file."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,21 +8,19 @@ travels in options that only another Tandem looks for.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from hashlib import blake2b
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from tandem.effects.effects import Effects
 from tandem.effects.settings import Relationship
 from tandem.failover.handshake import DETAILS, DIGEST
 from tandem.failover.history import ENTERPRISE
-from tandem.lease.holes import Holes
-from tandem.lease.space import Interval, Range, without
+from tandem.lease.holes import Holes, only_in
+from tandem.lease.space import Interval, Range
 from tandem.wire.failover import FailoverMessage
 from tandem.wire.option import write_options
 from tandem.wire.options import VendorOptions
 
-DIGEST_OCTETS: Final = 16
 DETAILS_OCTETS_MAX: Final = 60_000
 DIFFERENCES_SHOWN: Final = 50
 
@@ -34,7 +32,7 @@ class Fingerprint:
         self._name = relationship.name
         self._mine = relationship.summary
         self._pools = relationship.pools
-        self.digest = digest_of(relationship.summary)
+        self.digest = relationship.digest
         self.differs = False
         self._is_compared = False
         self.differences: tuple[str, ...] = ()
@@ -80,25 +78,23 @@ class Fingerprint:
             theirs = json.loads(told)
             parts = dict(theirs["parts"])
             pools = [Range(int(first, 16), int(last, 16), int(length)) for first, last, length in theirs["pools"]]
+            if any(first > last for first, last, _ in pools):
+                raise ValueError("a pool ends before it begins")
         except (ArithmeticError, ValueError, KeyError, TypeError, RecursionError):
             self.differences = ("more than can be named",)
             return
         paths = sorted({*self._mine, *map(str, parts)})
         self.differences = tuple(each for each in paths if self._mine.get(each) != parts.get(each))[:DIFFERENCES_SHOWN]
-        left = [interval for pool in self._pools for interval in _left_of(pool, pools)]
-        self.withheld = Holes(left) if left else None
+        left = Holes(_left_of(self._pools, pools))
+        self.withheld = left if left else None
         self._is_compared = True
 
 
-def _left_of(pool: Range, others: Iterable[Range]) -> list[Interval]:
-    """Give what of a pool lies in none of the others."""
-    left: list[Interval] = [(pool.first, pool.last)]
-    for other in others:
-        if other.length == pool.length:
-            left = without(left, (other.first, other.last))
-    return left
-
-
-def digest_of(summary: object) -> bytes:
-    """Give a digest of what a server serves."""
-    return blake2b(json.dumps(summary, sort_keys=True).encode(), digest_size=DIGEST_OCTETS).digest()
+def _left_of(pools: Iterable[Range], others: Iterable[Range]) -> Iterator[Interval]:
+    """Return what of pools lies in none of the others with leases of the same length."""
+    by_length: dict[int, tuple[list[Interval], list[Interval]]] = {}
+    for number, ranges in enumerate((pools, others)):
+        for first, last, length in ranges:
+            by_length.setdefault(length, ([], []))[number].append((first, last))
+    for some, rest in by_length.values():
+        yield from only_in(Holes(some), Holes(rest))

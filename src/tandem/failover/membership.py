@@ -17,14 +17,14 @@ keeps the rule for itself: it does not matter which one reads the new file first
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from tandem.effects.effects import Effects
 from tandem.effects.settings import Relationship
 from tandem.lease.change import Fact
-from tandem.lease.holes import Holes
-from tandem.lease.space import Interval, interval_of, without
+from tandem.lease.holes import Holes, only_in
+from tandem.lease.space import Interval, interval_of
 from tandem.lease.table import LeaseTable
 from tandem.wire.received import ADDRESS_LENGTH
 
@@ -133,18 +133,12 @@ def write_ranges(ranges: Ranges) -> bytes:
     return json.dumps({name: [[f"{a:x}", f"{b:x}"] for a, b in each] for name, each in sorted(ranges.items())}).encode()
 
 
-def _difference(ranges: Iterable[Interval], others: Iterable[Interval]) -> list[Interval]:
+def _difference(ranges: Sequence[Interval], others: Sequence[Interval]) -> list[Interval]:
     """Return what of ranges lies in none of the others."""
-    ranges, others = list(ranges), list(others)
-    alike = set(ranges) & set(others)  # nearly all, since a reload changes little
-    left = [each for each in ranges if each not in alike]
-    for other in others if left else ():
-        if other not in alike:
-            left = without(left, other)
-    return left
+    # A reload changes little: both are lists, and mostly equal ones.
+    return [] if not ranges or ranges == others else list(only_in(Holes(ranges), Holes(others)))
 
 
-def _within(ranges: Iterable[Interval], others: Iterable[Interval]) -> list[Interval]:
+def _within(ranges: Sequence[Interval], others: Sequence[Interval]) -> list[Interval]:
     """Return what of ranges lies in the others too."""
-    ranges = list(ranges)
     return _difference(ranges, _difference(ranges, others))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from heapq import merge
 from itertools import accumulate, chain
 from typing import Final
@@ -13,6 +13,8 @@ from tandem.lease.space import Interval, Range
 
 WORD: Final = "Q"
 WORD_END: Final = 1 << 64
+BEFORE: Final = 1
+AFTER: Final = 2
 
 
 class Holes:
@@ -119,9 +121,19 @@ class Holes:
 
 def differences(before: Holes, after: Holes) -> Iterator[Interval]:
     """Give the intervals of addresses that lie in one of the two and not in the other, lowest first."""
+    return _inside(before, after, (BEFORE, AFTER))
+
+
+def only_in(some: Holes, others: Holes) -> Iterator[Interval]:
+    """Return the intervals of addresses that lie in some holes and in none of the others, lowest first."""
+    return _inside(some, others, (BEFORE,))
+
+
+def _inside(before: Holes, after: Holes, wanted: Collection[int]) -> Iterator[Interval]:
+    """Return the intervals that lie in what is wanted: of BEFORE and AFTER one, or both together."""
     start, inside = 0, 0
-    for address, side in merge(_edges(before, 1), _edges(after, 2)):
-        if inside in (1, 2) and start < address:
+    for address, side in merge(_edges(before, BEFORE), _edges(after, AFTER)):
+        if inside in wanted and start < address:
             yield start, address - 1
         inside ^= side
         start = address

@@ -15,10 +15,13 @@ from typing import Final
 
 from tandem.lease.holes import Holes, differences
 from tandem.lease.lease import STATUS_AT, TIMED, BindingStatus, duid_of, start_time_of_state_of
-from tandem.lease.pool import Pool, holes_of
+from tandem.lease.pool import ENDED_MAX, Pool, holes_of
 from tandem.lease.space import Interval, Range, interval_of
 
 LEASES_PER_STEP: Final = 64
+FREED_PER_STEP: Final = 64
+PARTS: Final = 251
+"""A dict of a million leases would be laid out anew in one go each time that it grows: there are so many small ones."""
 ADJUSTED_MAX: Final = 2048
 """If more leases than that are reserved anew, or no longer, the pool is made anew instead."""
 
@@ -27,28 +30,32 @@ class Layout:
     """The pools of a table to be. They are whole once `steps` is through."""
 
     def __init__(
-        self, records: Mapping[int, bytes], pools: Iterable[Pool], wanted: Iterable[tuple[Range, Holes]]
+        self,
+        records: Mapping[int, bytes],
+        pools: Iterable[Pool],
+        wanted: Iterable[tuple[Range, Holes]],
+        exhausted: set[int],
     ) -> None:
         self._records = records
         self._before = {pool.range.first: pool for pool in pools}
+        self._exhausted = exhausted
         self._wanted = sorted(wanted, key=itemgetter(0))
         self.pools: list[Pool] = []
         """In the order of their ranges."""
         self.firsts = [range_.first for range_, _ in self._wanted]
+        self.by_first: dict[int, Pool] = {}
+        """By the first addresses of their ranges."""
+        self.crowded: dict[int, Pool] = {}
+        """Those that are made anew and may remember too many ended leases, by their first address."""
         self._fresh: list[int] = []
         """The numbers of the pools that are made anew."""
         self._fresh_firsts: list[int] = []
         self._inside: list[int] = []
         """The keys of leases in these, as far as they are known."""
-        self._noted: dict[int, int | None] | None = None
-        """The status that each of them was counted with; None while none is counted."""
+        self._noted: tuple[dict[int, int | None], ...] = ()
+        """The status that each of them was counted with, in PARTS by key; empty while none is counted."""
         self._abandoned: dict[int, None] = {}
         """The keys of those that are ABANDONED, or have been."""
-
-    @property
-    def fresh(self) -> Iterator[Pool]:
-        """The pools that are made anew."""
-        return (self.pools[number] for number in self._fresh)
 
     def steps(self) -> Iterator[None]:
         """Do the work, a bounded part with each step."""
@@ -59,13 +66,17 @@ class Layout:
                 self._fresh.append(number)
                 self._fresh_firsts.append(range_.first)
             self.pools.append(pool)
+            self.by_first[range_.first] = pool
             yield
         if self._fresh:
             yield from self._find_leases()
-            self._noted = {}
-            yield from self._count_leases(self._noted)
-            for pool in self.fresh:
+            self._noted = tuple({} for _ in range(PARTS))
+            yield from self._count_leases()
+            for number in self._fresh:
+                pool = self.pools[number]
                 pool.sort_ended(lambda key: start_time_of_state_of(self._records[key]))
+                pool.report_exhausted(self._exhausted)
+                self._mind_crowd(pool)
                 yield
 
     def note_abandoned(self) -> None:
@@ -84,13 +95,36 @@ class Layout:
         if key & 0xFF != pool.range.length:
             if key & 0xFF < pool.range.length and after not in TIMED:
                 pool.give(key, after)
-        elif self._noted is not None:
-            pool.note(key, self._noted.get(key), after)
-            self._noted[key] = after
+        elif self._noted:
+            noted = self._noted[key % PARTS]
+            pool.note(key, noted.get(key), after)
+            noted[key] = after
             if after == BindingStatus.ABANDONED:
                 self._abandoned[key] = None
+            self._mind_crowd(pool)
         elif before is None:
             self._inside.append(key)
+
+    def _mind_crowd(self, pool: Pool) -> None:
+        if pool.remembered > ENDED_MAX:
+            self.crowded[pool.range.first] = pool
+
+    def free(self) -> Iterator[None]:
+        """Free what is not needed any more, a bounded part with each step: a million small objects take their time."""
+        while self._inside:
+            del self._inside[-FREED_PER_STEP:]
+            yield
+        for noted in self._noted:
+            while noted:
+                for _ in range(min(FREED_PER_STEP, len(noted))):
+                    noted.popitem()
+                yield
+        while self._before:
+            self._before.popitem()
+            yield
+        while self._wanted:
+            del self._wanted[-FREED_PER_STEP:]
+            yield
 
     def _adjusts(self, pool: Pool, holes: Holes) -> Generator[None, None, bool]:
         """Have a pool that was there before go on with other holes; return False if too much of it changes."""
@@ -126,15 +160,18 @@ class Layout:
         for number, intervals in foreign.items():
             range_, holes = self._wanted[number]
             gifts = self.pools[number].gifts
-            pool = self.pools[number] = Pool(range_, Holes((*holes.intervals(), *intervals)))
+            pool = self.pools[number] = self.by_first[range_.first] = Pool(
+                range_, Holes((*holes.intervals(), *intervals))
+            )
             pool.gifts, pool.has_foreign = gifts, True
             yield
 
-    def _count_leases(self, noted: dict[int, int | None]) -> Iterator[None]:
+    def _count_leases(self) -> Iterator[None]:
         for at, key in enumerate(self._inside):
             if not at % LEASES_PER_STEP:
                 yield
             number, record = self._fresh_at(key), self._records.get(key)
+            noted = self._noted[key % PARTS]
             if number is not None and record is not None and key not in noted:
                 noted[key] = record[STATUS_AT]
                 self.pools[number].note(key, None, record[STATUS_AT])

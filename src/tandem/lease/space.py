@@ -253,17 +253,3 @@ def interval_of(key: int) -> Interval:
     """Give the first and the last address of a key's prefix."""
     first = key >> 8
     return first, first | (1 << ADDRESS_LENGTH - (key & 0xFF)) - 1
-
-
-def without(intervals: Iterable[Interval], hole: Interval) -> list[Interval]:
-    """Give what is left of intervals beside a hole."""
-    left: list[Interval] = []
-    for first, last in intervals:
-        if last < hole[0] or first > hole[1]:
-            left.append((first, last))
-            continue
-        if first < hole[0]:
-            left.append((first, hole[0] - 1))
-        if last > hole[1]:
-            left.append((hole[1] + 1, last))
-    return left

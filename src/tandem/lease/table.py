@@ -30,7 +30,7 @@ from tandem.lease.lease import (
 )
 from tandem.lease.pool import ENDED_MAX, Pool
 from tandem.lease.space import Interval, Range, interval_of
-from tandem.wire.received import ADDRESS_LENGTH
+from tandem.lease.territories import Territories
 
 
 class LeaseTable:
@@ -44,13 +44,14 @@ class LeaseTable:
         self._deadlines = Deadlines()
         self._pools: list[Pool] = []
         self._pool_firsts: list[int] = []
+        self._pools_by_first: dict[int, Pool] = {}
         self._layout: Layout | None = None
         """Other pools, as long as they are being laid out."""
         self._crowded: dict[int, Pool] = {}
         """The pools that may remember too many ended leases, by their first address."""
-        self._territories: list[tuple[Interval, str]] = []
-        self._territory_firsts: list[int] = []
-        self._owing: dict[str, dict[int, None]] = {}
+        self._territories = Territories()
+        self._territories_to_be: Territories | None = None
+        """Others, as long as what owes is being sorted in."""
         self.exhausted: set[int] = set()
         """The first keys of prefix pools in whose share a client was just found nothing."""
         self.newest_time = 0
@@ -91,18 +92,11 @@ class LeaseTable:
 
     def owing(self, relationship: str) -> dict[int, None]:
         """Give the keys of the leases that the partner of a relationship is yet to acknowledge; not to be changed."""
-        return self._owing.get(relationship, {})
+        return self._territories.owing(relationship)
 
     def relationship_of(self, key: int) -> str | None:
         """Say in which relationship all of the lease is shared with a partner, None if in none."""
-        if not self._territories:
-            return None
-        at = bisect_right(self._territory_firsts, key >> 8) - 1
-        if at < 0:
-            return None
-        (_, last), name = self._territories[at]
-        ends = key >> 8 if key & 0xFF == ADDRESS_LENGTH else interval_of(key)[1]
-        return name if ends <= last else None
+        return self._territories.relationship_of(key)
 
     def keys(self) -> list[int]:
         """Give the keys of all leases, in no order that means anything."""
@@ -123,9 +117,13 @@ class LeaseTable:
             return self._pools[at - 1]
         return None
 
+    def pool_from(self, first: int) -> Pool | None:
+        """Return the pool whose range begins with that address, None if there is none."""
+        return self._pools_by_first.get(first)
+
     def pool_at(self, first_key: int) -> Pool | None:
         """Return the pool that begins with that key, None if there is none."""
-        pool = self.pool_of(first_key)
+        pool = self._pools_by_first.get(first_key >> 8)
         return pool if pool is not None and pool.first_key == first_key else None
 
     def pools_touched(self, key: int) -> list[Pool]:
@@ -140,7 +138,7 @@ class LeaseTable:
     def change(self, lease: Lease) -> Put:
         """Put what happened to a lease here; the partner, if it is shared with one, is to be told."""
         record = lease.pack()
-        if self.relationship_of(lease.key) is not None:
+        if self._territories.relationship_of(lease.key) is not None:
             record = OWING + record[1:]
         return self._set(lease.key, record)
 
@@ -231,32 +229,33 @@ class LeaseTable:
 
     def lay_out(self, wanted: Iterable[tuple[Range, Holes]]) -> Iterator[None]:
         """Do what `use_pools` does but for the end of it, which is `use_layout`, a bounded part with each step."""
-        self._layout = Layout(self._records, self._pools, wanted)
+        self._layout = Layout(self._records, self._pools, wanted, self.exhausted)
         return self._layout.steps()
 
-    def use_layout(self) -> None:
-        """Go on with the pools that were laid out."""
+    def use_layout(self) -> Iterator[None]:
+        """Go on with the pools and territories that were laid out. Return the steps that free what was before."""
+        if self._territories_to_be is not None:
+            self._territories, self._territories_to_be = self._territories_to_be, None
         layout, self._layout = self._layout, None
-        if layout is not None:
-            layout.note_abandoned()
-            self._pools, self._pool_firsts = layout.pools, layout.firsts
-            for pool in layout.fresh:
-                pool.report_exhausted(self.exhausted)
-            self._crowded |= {pool.range.first: pool for pool in layout.fresh if pool.remembered > ENDED_MAX}
-            kept = {first: self.pool_of(first << 8) for first in self._crowded}
-            self._crowded = {first: pool for first, pool in kept.items() if pool is not None}
+        if layout is None:
+            return iter(())
+        layout.note_abandoned()
+        self._pools, self._pool_firsts, self._pools_by_first = layout.pools, layout.firsts, layout.by_first
+        self._crowded |= layout.crowded
+        self._crowded = {first: layout.by_first[first] for first in self._crowded if first in layout.by_first}
+        return layout.free()
 
-    def use_territories(self, territories: Iterable[tuple[Interval, str]]) -> None:
+    def use_territories(self, wanted: Iterable[tuple[Interval, str]]) -> None:
         """Say which space is shared with a partner, in which relationship."""
-        wanted = sorted(territories)
-        if wanted == self._territories:
-            return
-        self._territories = wanted
-        self._territory_firsts = [first for (first, _), _ in self._territories]
-        self._owing = {}
-        for key, record in self._records.items() if self._territories else ():
-            if record[0]:
-                self._owe(key, True)
+        for _ in self.lay_out_territories(wanted):
+            pass
+        self.use_layout()
+
+    def lay_out_territories(self, wanted: Iterable[tuple[Interval, str]]) -> Iterator[None]:
+        """Do what `use_territories` does but for its end, which is `use_layout`, a bounded part with each step."""
+        to_be = Territories(wanted)
+        self._territories_to_be = None if to_be.is_same(self._territories) else to_be
+        return to_be.take_over(self._territories, self._records) if self._territories_to_be is not None else iter(())
 
     def pools(self) -> Iterator[Pool]:
         """Give the pools in the order of their ranges."""
@@ -292,14 +291,9 @@ class LeaseTable:
         return Put(key, record)
 
     def _owe(self, key: int, owes: bool) -> None:
-        relationship = self.relationship_of(key)
-        if relationship is None:
-            return
-        owing = self._owing.setdefault(relationship, {})
-        if owes:
-            owing[key] = None
-        else:
-            owing.pop(key, None)
+        self._territories.owe(key, owes)
+        if self._territories_to_be is not None:
+            self._territories_to_be.owe(key, owes)
 
     def _count(self, key: int, before: int | None, after: int | None) -> None:
         if self._layout is not None:

@@ -8,9 +8,9 @@ from typing import Any
 
 from tandem.effects.effects import Note
 from tandem.effects.problem import Problem, problem
-from tandem.effects.settings import Settings
+from tandem.effects.settings import Link, Settings
 from tandem.runtime.occurrences import Occurrences
-from tandem.wire.options import IaNa, IaPd, StatusCode
+from tandem.wire.options import IaPd, StatusCode
 from tandem.wire.text import show_address, show_octets
 
 REFUSALS = frozenset((StatusCode.NO_ADDRS_AVAIL, StatusCode.NO_PREFIX_AVAIL))
@@ -29,18 +29,12 @@ class Unserved:
         self._connects = Occurrences()
         self._refused: dict[str, Occurrences] = {}
         self._limits: dict[tuple[str, str], Occurrences] = {}
-        self._has_pools: frozenset[tuple[str, int]] = frozenset()
+        self._links: dict[str, Link] = {}
 
     def use(self, settings: Settings) -> None:
         """Take over which links have pools of which kind: who asks for what no pool is for, is refused rightly."""
-        self._has_pools = frozenset(
-            (link.name, IaPd.code if pool.is_of_prefixes else IaNa.code)
-            for link in settings.links
-            for subnet in link.subnets
-            for pool in subnet.pools
-        )
-        names = {link for link, _ in self._has_pools}
-        self._refused = {link: each for link, each in self._refused.items() if link in names}
+        self._links = {link.name: link for link in settings.links}
+        self._refused = {link: each for link, each in self._refused.items() if link in self._links}
 
     def add(self, notes: Iterable[Note]) -> None:
         """Take in the notes of one call of the node."""
@@ -110,12 +104,17 @@ class Unserved:
 
     def _add_refused(self, values: Any, decision: Any) -> None:
         link = values.get("link", "")
-        if (link, decision.ia.code) not in self._has_pools:
+        if link not in self._links or not _has_pool(self._links[link], decision.ia.code == IaPd.code):
             return
         if link not in self._refused and len(self._refused) >= LINKS_MAX:
             del self._refused[next(iter(self._refused))]
         refused = self._refused.setdefault(link, Occurrences())
         refused.add(int(time.time()), f"client {show_octets(values['duid'])}", decision.reason)
+
+
+def _has_pool(link: Link, is_of_prefixes: bool) -> bool:
+    """True if there is a pool of prefixes, or of addresses, on a link."""
+    return any(pool.is_of_prefixes is is_of_prefixes for subnet in link.subnets for pool in subnet.pools)
 
 
 def _of(id_: str, what: str, found: Occurrences, since: int, about: str = "") -> Problem:

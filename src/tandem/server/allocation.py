@@ -144,8 +144,10 @@ class Allocator:
         """Say whether a lease that the client holds is still its to be extended."""
         if client.reservation is not None and lease.key in client.reservation.keys:
             return True
-        pool = self._table.pool_of(lease.key)
-        return home.pool is not None and home.admits(client.classes) and pool is not None and pool.holds(lease.key)
+        if home.pool is None or not home.admits(client.classes):
+            return False
+        pool = self._table.pool_from(home.pool.range.first)
+        return pool is not None and pool.holds(lease.key)
 
     def is_free(self, client: Client, ia: Ia, key: int, taken: Collection[int], despite_offers: bool = False) -> bool:
         """Say whether an identity association may be given a lease that it does not hold."""
@@ -253,7 +255,7 @@ class Allocator:
         if home.pool is None:
             return None
         first = home.pool.range.first
-        pool = self._table.pool_of(first << 8)
+        pool = self._table.pool_from(first)
         if pool is None or self._offers.fill(first, pool.size - pool.in_use, client.duid, client.now.mono):
             return None
         chosen = pool.choose(
@@ -289,10 +291,10 @@ class Allocator:
     def _open_home(self, client: Client, key: int) -> Home | None:
         """Give the lease's home if it lies in a pool that the client may be given leases from."""
         home = client.place.home_of(key) if client.place is not None else None
-        pool = self._table.pool_of(key)
-        if home is None or home.pool is None or pool is None or not pool.holds(key):
+        if home is None or home.pool is None or not home.admits(client.classes):
             return None
-        return home if home.admits(client.classes) else None
+        pool = self._table.pool_from(home.pool.range.first)
+        return home if pool is not None and pool.holds(key) else None
 
     def _wants_other_length(self, client: Client, ia: Ia, place: Place | None) -> bool:
         """Say whether only a prefix length is asked for, one that we have and the client does not (RFC 8168 3.2)."""

@@ -312,7 +312,7 @@ class Engine:
         if home is None or home.pool is None:
             return
         first = home.pool.range.first
-        pool = self.table.pool_of(first << 8)
+        pool = self.table.pool_from(first)
         if pool is None:
             return
         if pool.in_use * 100 < pool.size * POOL_LOW_PERCENT:

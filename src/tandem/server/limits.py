@@ -114,7 +114,7 @@ class Quotas:
             return ""
         limits, by_client, by_all = place.limits, 0, 0
         for home in place.homes(is_prefix=False):
-            pool = self._table.pool_of(home.pool.range.first << 8) if home.pool is not None else None
+            pool = self._table.pool_from(home.pool.range.first) if home.pool is not None else None
             if pool is not None:
                 by_client += pool.abandoned.get(client.duid, 0)
                 by_all += pool.abandoned_count
@@ -132,7 +132,7 @@ class Quotas:
         if not limit or len(self._table) + new < limit:
             return False
         firsts = (home.pool.range.first for home in place.pool_homes if home.pool is not None)
-        pools = (self._table.pool_of(first << 8) for first in firsts)
+        pools = map(self._table.pool_from, firsts)
         return sum(pool.in_use for pool in pools if pool is not None) + new >= limit
 
 

@@ -87,7 +87,7 @@ class Operator:
         }
 
     def _pool(self, settings: PoolSettings) -> dict[str, Any]:
-        pool = self._engine.table.pool_of(settings.range.first << 8)
+        pool = self._engine.table.pool_from(settings.range.first)
         first, _, length = settings.range
         return {
             "where": settings.where,

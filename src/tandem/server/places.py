@@ -19,6 +19,8 @@ from tandem.lease.holes import Holes
 from tandem.wire.options import InterfaceId
 from tandem.wire.received import ADDRESS_LENGTH, Relay, body_of
 
+LINK_ADDRESSES_MAX: Final = 65_536
+"""Link-addresses that are remembered: who makes them up gets no more."""
 LINK_LOCAL: Final = 0xFE80 >> 6
 LINK_LOCAL_SHIFT: Final = ADDRESS_LENGTH - 10
 
@@ -44,6 +46,25 @@ def _address_number(text: str) -> int:
 
 class Place:
     """A link, with its pools, subnets and reservations indexed."""
+
+    __slots__ = (
+        "_homes",
+        "_pool_firsts",
+        "_pool_homes",
+        "_pool_lasts",
+        "_reservations",
+        "_subnet_firsts",
+        "_subnets",
+        "_trusted_relays",
+        "knows_link_layers",
+        "limits",
+        "name",
+        "pool_homes",
+        "rapid_commit",
+        "relationship",
+        "spaces",
+        "subnets",
+    )
 
     def __init__(self, link: Link) -> None:
         self.name = link.name
@@ -131,6 +152,8 @@ class Places:
         self._links = links
         self._made: dict[int, Place] = {}
         self._by_relay: dict[int, int] = {}
+        self._by_link_address: dict[int, Place] = {}
+        """What link-addresses led to, since each relay says the same one again and again."""
         self._by_interface_id: dict[bytes, int] = {}
         self._by_name: dict[str, int] = {}
         self._by_interface: dict[int, int] = {}
@@ -151,6 +174,11 @@ class Places:
     def __iter__(self) -> Iterator[Place]:
         return (self._place(number) for number in range(len(self._links)))
 
+    @property
+    def indexed(self) -> list[Place]:
+        """The links that were used."""
+        return list(self._made.values())
+
     def use_interfaces(self, interfaces: Mapping[int, tuple[str, tuple[int, ...]]]) -> None:
         """Take over which network interfaces there are, by index: names and own addresses."""
         self._by_interface = {
@@ -164,27 +192,33 @@ class Places:
 
         `data` is the datagram that the relays' options are indexed in.
         """
-        number = self._number_of(data, relays, interface)
-        if number is None:
-            return None
-        place = self._made.get(number)
-        return place if place is not None else self._place(number)
-
-    def _number_of(self, data: bytes, relays: list[Relay], interface: int) -> int | None:
         for relay in reversed(relays) if self._by_interface_id else ():
             number = self._by_interface_id.get(body_of(data, relay.options, InterfaceId.code) or b"")
             if number is not None:
-                return number
+                return self._place(number)
         is_told = False
         for relay in reversed(relays):
             address = int.from_bytes(relay.link_address, "big")
             if not address:
                 continue
             is_told = True
+            place = self._by_link_address.get(address)
+            if place is not None:
+                return place
             number = self._by_relay.get(address)
             if number is not None or address >> LINK_LOCAL_SHIFT != LINK_LOCAL:
-                return number if number is not None else self._of_address(address)
-        return None if is_told else self._by_interface.get(interface)
+                return self._remembered(address, number if number is not None else self._of_address(address))
+        number = None if is_told else self._by_interface.get(interface)
+        return None if number is None else self._place(number)
+
+    def _remembered(self, address: int, number: int | None) -> Place | None:
+        """Return the place with that number, and remember that the link-address leads there."""
+        if number is None:
+            return None
+        place = self._place(number)
+        if len(self._by_link_address) < LINK_ADDRESSES_MAX:
+            self._by_link_address[address] = place
+        return place
 
     def _place(self, number: int) -> Place:
         place = self._made.get(number)

@@ -7,7 +7,8 @@ partner's once it has waited for the MCLT. Looking at a pool costs the same howe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Final, NamedTuple
 
 from tandem.effects.problem import Problem, problem
@@ -35,28 +36,30 @@ class PoolWatch:
 
     def __init__(self, settings: Settings, table: LeaseTable) -> None:
         self._table = table
-        self._pools = [
-            Watched(link, subnet, pool) for link in settings.links for subnet in link.subnets for pool in subnet.pools
-        ]
-        self._next = 0
-        self._problems: dict[int, tuple[str, Problem]] = {}
-        """What is wrong with a pool, and its link, by the pool's number."""
+        self._links = settings.links
+        self._left = _pools_of(self._links)
+        """The pools that are to be examined before it is the first one's turn again."""
+        self._problems: dict[int, tuple[Watched, Problem]] = {}
+        """What is wrong with a pool, by the pool's first address."""
 
     def look(self, rules: Mapping[str | None, Rules], lapse_utc: int, is_thorough: bool) -> None:
         """Examine pools: all of them, or else the next POOLS_PER_LOOK and those with a problem."""
-        count = len(self._pools) if is_thorough else min(POOLS_PER_LOOK, len(self._pools))
-        numbers = {*self._problems, *((self._next + each) % len(self._pools) for each in range(count))}
-        self._next = (self._next + count) % len(self._pools) if self._pools else 0
-        for number in numbers:
-            watched = self._pools[number]
-            pool = self._table.pool_of(watched.settings.range.first << 8)
+        if is_thorough:
+            due = list(_pools_of(self._links))
+        else:
+            due = [*(watched for watched, _ in self._problems.values()), *islice(self._left, POOLS_PER_LOOK)]
+            if len(due) - len(self._problems) < POOLS_PER_LOOK:
+                self._left = _pools_of(self._links)
+        for watched in due:
+            first = watched.settings.range.first
+            pool = self._table.pool_from(first)
             wrong = (
                 _problem_of(watched, pool, rules[watched.link.relationship], lapse_utc) if pool is not None else None
             )
             if wrong is not None:
-                self._problems[number] = (watched.link.name, wrong)
+                self._problems[first] = watched, wrong
             else:
-                self._problems.pop(number, None)
+                self._problems.pop(first, None)
 
     def problems(self) -> Iterator[Problem]:
         """Return what was found."""
@@ -65,7 +68,12 @@ class PoolWatch:
     @property
     def closed_links(self) -> frozenset[str]:
         """Return the links with a pool from which nothing can be given."""
-        return frozenset(link for link, wrong in self._problems.values() if wrong.id in CLOSED)
+        return frozenset(watched.link.name for watched, wrong in self._problems.values() if wrong.id in CLOSED)
+
+
+def _pools_of(links: Sequence[Link]) -> Iterator[Watched]:
+    """Return the pools, one after the other: a list of all of them would hold a reload up."""
+    return (Watched(link, subnet, pool) for link in links for subnet in link.subnets for pool in subnet.pools)
 
 
 CLOSED: Final = frozenset(("pool-exhausted", "share-exhausted", "pool-withheld"))

@@ -142,7 +142,7 @@ def _dead(role: Role, state: State, has_record: bool, communicated: bool) -> Sid
 
 
 def _machine(side: Side, start_alone: bool, last_operation: int) -> Machine:
-    relationship = Relationship("pair", side.role, "partner", 60, 10, 5, 60, start_alone, 50, True, (), (), 0, 0, {})
+    relationship = Relationship("pair", side.role, "partner", 60, 10, 5, 60, start_alone, 50, True, (), (), 0, 0, b"")
     wait_until = NOW.utc + 1 if side.state is S.RECOVER_WAIT else 0  # where there is none, the state is left at once
     record = Record(side.state, None, 0, 60, 60, side.communicated, side.seen, wait_until=wait_until)
     machine = Machine(relationship, record if side.has_record else None, last_operation, NOW)
