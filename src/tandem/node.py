@@ -321,6 +321,8 @@ class Node:
         self._places = Places(())
         for _ in self._places.index(settings.links):
             yield None
+        for _ in self._relationships.prepare_ranges(settings.relationships, _own_ranges(settings)):
+            yield None
         for _ in self._lay_out(settings):
             yield None
         yield settings

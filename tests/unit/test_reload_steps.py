@@ -79,6 +79,12 @@ def test_no_step_grows_with_subnets_or_leases(is_pair: bool, change: tuple[str, 
     assert most_calls(100, 200, is_pair, change) < few * 1.6
 
 
+def test_other_space_in_a_pair_is_compared_in_steps() -> None:
+    most_calls(2, 1, True, SPACE)  # what is done once only is done
+    ranges = 300
+    assert most_calls(ranges, 5, True, SPACE) < most_calls(ranges, 5, True, NOTHING) + 30 * ranges
+
+
 def spread(count: int, shift: int) -> list[tuple[int, int]]:
     return [(number << 16, (number << 16) + 255 + shift) for number in range(count)]
 

@@ -17,13 +17,14 @@ keeps the rule for itself: it does not matter which one reads the new file first
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from tandem.effects.effects import Effects
 from tandem.effects.settings import Relationship
+from tandem.failover.joining import OWN, Plan, Ranges, compare, finished, merged
 from tandem.lease.change import Fact
-from tandem.lease.holes import Holes, only_in
+from tandem.lease.holes import Holes
 from tandem.lease.space import Interval, interval_of
 from tandem.lease.table import LeaseTable
 from tandem.wire.received import ADDRESS_LENGTH
@@ -31,11 +32,6 @@ from tandem.wire.received import ADDRESS_LENGTH
 TERRITORIES_FACT: Final = "territories"
 UNSYNCHRONIZED_FACT: Final = "unsynchronized"
 LEASES_PER_CALL: Final = 512
-OWN: Final = ""
-"""Stands for a relationship's name with what the server serves without a partner."""
-
-Ranges = dict[str, list[Interval]]
-"""Intervals of addresses by the name of their relationship."""
 
 
 class Membership:
@@ -46,45 +42,57 @@ class Membership:
         self._recorded = read_ranges(facts[TERRITORIES_FACT]) if TERRITORIES_FACT in facts else None
         self._unsynchronized = read_ranges(facts.get(UNSYNCHRONIZED_FACT, b"{}"))
         self._wanted: Ranges = {}
-        self._joined: dict[str, Holes] = {}
+        self._joined: Mapping[str, Holes] = {}
         self._left = Holes()
         self._to_do: list[int] = []
         self._is_settled = True
         self._is_changed = False
+        self._plan: Plan | None = None
 
     @property
     def is_busy(self) -> bool:
         """True while leases of a range that joined may not be marked yet."""
         return bool(self._to_do) or not self._is_settled
 
-    def use(self, relationships: Iterable[Relationship], own: Iterable[Interval], in_step: Iterable[str]) -> None:
-        """Compare the ranges of the file with those on disk.
+    def prepare(self, relationships: Iterable[Relationship], own: Iterable[Interval]) -> Iterator[None]:
+        """Do most of what `use` does, a bounded part with each step, once what joined before is marked."""
+        self._plan = None
+        while self.is_busy:
+            yield
+        if self._recorded is not None:
+            self._plan = yield from compare(relationships, own, self._recorded, self._unsynchronized)
+
+    def use(self, relationships: Sequence[Relationship], own: Iterable[Interval], in_step: Iterable[str]) -> None:
+        """Go on with the ranges of the file, as they were prepared, or compared with those on disk now.
 
         `own`: the ranges that this server serves without a partner. `in_step`: the relationships that were in NORMAL
         at some time; others exchange everything before they are.
         """
-        wanted = {each.name: list(each.territories) for each in relationships}
-        if not wanted and self._recorded is None:
+        plan, self._plan = self._plan, None
+        if not relationships and self._recorded is None:
             return
-        wanted[OWN] = list(Holes(own).intervals())
         in_step = set(in_step)
-        if self._recorded is None:  # written before there was this record: what is in step stays as it is
-            self._recorded = {name: ranges for name, ranges in wanted.items() if name in in_step or name == OWN}
-        joined = {name: _difference(ranges, self._recorded.get(name, [])) for name, ranges in wanted.items()}
-        left = [_difference(ranges, wanted.get(name, [])) for name, ranges in self._recorded.items() if name != OWN]
-        del joined[OWN]
-        for name, ranges in joined.items():
-            kept = _difference(self._unsynchronized.get(name, []), ranges)
-            # What this server served alone it knows all about.
-            unknown = _difference(ranges, self._recorded.get(OWN, []))
-            kept = [*kept, *unknown] if name in in_step else kept
-            before, self._unsynchronized[name] = self._unsynchronized.get(name, []), _within(kept, wanted[name])
+        if plan is None or plan.recorded is not self._recorded:
+            plan = self._compare(relationships, own, in_step)
+        for name, unknown in plan.unknown.items():
+            before = self._unsynchronized.get(name, [])
+            # What this server served alone it knows all about. What was synchronized meanwhile stays so.
+            kept = [*(plan.kept[name] if before else ()), *(unknown if name in in_step else ())]
+            self._unsynchronized[name] = sorted(kept)
             self._is_changed |= before != self._unsynchronized[name]
-        self._wanted = wanted
-        self._joined = {name: Holes(ranges) for name, ranges in joined.items() if ranges}
-        self._left = Holes(interval for ranges in left for interval in ranges)
-        self._is_settled = self._recorded == wanted
-        self._to_do = self._table.keys() if any(joined.values()) or any(left) else []
+        self._recorded, self._wanted = plan.recorded, plan.wanted
+        self._joined, self._left = plan.joined_holes, plan.left_holes
+        self._is_settled = plan.recorded == plan.wanted
+        self._to_do = self._table.keys() if self._joined or self._left else []
+
+    def _compare(self, relationships: Sequence[Relationship], own: Iterable[Interval], in_step: set[str]) -> Plan:
+        """Return the plan at once."""
+        own = list(own)
+        recorded = self._recorded
+        if recorded is None:  # written before there was this record: what is in step stays as it is
+            recorded = {each.name: list(each.territories) for each in relationships if each.name in in_step}
+            recorded[OWN] = finished(merged(own))
+        return finished(compare(relationships, own, recorded, self._unsynchronized))
 
     def unsynchronized(self, name: str) -> Holes | None:
         """Return what a relationship may not give out anew; None if there is nothing."""
@@ -131,14 +139,3 @@ def read_ranges(value: bytes) -> Ranges:
 def write_ranges(ranges: Ranges) -> bytes:
     """Return the ranges as octets."""
     return json.dumps({name: [[f"{a:x}", f"{b:x}"] for a, b in each] for name, each in sorted(ranges.items())}).encode()
-
-
-def _difference(ranges: Sequence[Interval], others: Sequence[Interval]) -> list[Interval]:
-    """Return what of ranges lies in none of the others."""
-    # A reload changes little: both are lists, and mostly equal ones.
-    return [] if not ranges or ranges == others else list(only_in(Holes(ranges), Holes(others)))
-
-
-def _within(ranges: Sequence[Interval], others: Sequence[Interval]) -> list[Interval]:
-    """Return what of ranges lies in the others too."""
-    return _difference(ranges, _difference(ranges, others))

@@ -94,6 +94,10 @@ class Relationships:
             fact = removed.machine.record.as_fact(name)  # should it come back, it goes on from here
             self._facts[fact.name] = fact.value
 
+    def prepare_ranges(self, wanted: Sequence[Relationship], own: Iterable[Interval]) -> Iterator[None]:
+        """Do most of what `use_ranges` will do for these relationships, a bounded part with each step."""
+        return self._membership.prepare(wanted, own)
+
     def use_ranges(self, own: Iterable[Interval]) -> None:
         """Follow what joined or left a relationship; `own` is what this server serves without a partner."""
         in_step = [name for name, endpoint in self._endpoints.items() if endpoint.machine.record.communicated]

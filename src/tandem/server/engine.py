@@ -198,7 +198,7 @@ class Engine:
 
     def _offer(self, client: Client, limits: Limits, decisions: list[Decision], effects: Effects) -> None:
         """Remember what the client is offered; beyond a limit, the oldest offer that counts for it is forgotten."""
-        relay, remote_id = client.behind()
+        relay, remote_id = client.behind() if client.relays else (b"", b"")
         bounds = ((remote_id, limits.offers_per_remote_id), (relay, limits.offers_per_relay)) if relay else ()
         for decision in decisions:
             for told in decision.granted:

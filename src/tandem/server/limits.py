@@ -54,12 +54,14 @@ class Rates:
         who = client.duid or (client.relays[-1].peer_address if client.relays else source)
         if self.is_exceeded(name, ("client", who), limits.messages_per_client, mono, is_counted):
             return "messages-per-client"
+        if not client.relays:
+            return ""
         remote_id = client.remote_id()
         if remote_id and self.is_exceeded(
             name, ("remote-id", remote_id), limits.messages_per_remote_id, mono, is_counted
         ):
             return "messages-per-remote-id"
-        if client.relays and self.is_exceeded(name, ("relay", source), limits.messages_per_relay, mono, is_counted):
+        if self.is_exceeded(name, ("relay", source), limits.messages_per_relay, mono, is_counted):
             return "messages-per-relay"
         return ""
 
