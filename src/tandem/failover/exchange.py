@@ -201,8 +201,8 @@ class Exchange:
 
     def _answered(self, now: Moment, message: FailoverMessage, effects: Effects) -> None:
         reply = read_reply(message.options)
-        for key in self.updates.answered(now, message.transaction_id, reply, effects):
-            self._rebalancing.rejected(now, key, self.relationship, effects)
+        for key, code in self.updates.answered(now, message.transaction_id, reply, effects).items():
+            self._rebalancing.rejected(now, key, code, self.relationship, effects)
         self._rebalancing.answered(message.transaction_id, reply, effects)
 
 

@@ -26,6 +26,7 @@ from tandem.lease.space import Role
 from tandem.lease.table import LeaseTable
 from tandem.wire.binding import LeaseUpdate, Reply, Update
 from tandem.wire.failover import FailoverType
+from tandem.wire.failover_options import FailoverStatus
 
 BALANCE_EVERY_S: Final = 60.0
 POOLREQ_EVERY_S: Final = 1.0
@@ -144,8 +145,13 @@ class Rebalancing:
             effects.commit += [self._table.forget(each) for each in balance.inside(pool, key)]
         effects.commit.append(self._table.put(lease))
 
-    def rejected(self, now: Moment, key: int, relationship: Relationship, effects: Effects) -> None:
-        """Keep a prefix that the secondary would not take, since a client of it has a prefix inside."""
+    def rejected(self, now: Moment, key: int, code: int, relationship: Relationship, effects: Effects) -> None:
+        """Keep a prefix that the secondary would not take, since a client of it has a prefix inside.
+
+        One that is in no pool of the secondary's file stays as it is, since its pool may come back.
+        """
+        if code == FailoverStatus.CONFIGURATION_CONFLICT:
+            return
         lease, pool = self._table.get(key), self._table.pool_of(key)
         is_large = pool is not None and key & 0xFF < pool.range.length
         if lease is None or not is_large or relationship.role is not Role.PRIMARY:

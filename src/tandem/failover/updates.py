@@ -180,15 +180,15 @@ class Updates:
         """Give the monotonic time at which a rejected update is tried again, infinite if there is none."""
         return self._retries[0][0] if self._retries else inf
 
-    def answered(self, now: Moment, transaction_id: int, reply: Reply, effects: Effects) -> list[int]:
-        """Take in a BNDREPLY (RFC 8156 7.7) and give the keys of what was rejected.
+    def answered(self, now: Moment, transaction_id: int, reply: Reply, effects: Effects) -> dict[int, int]:
+        """Take in a BNDREPLY (RFC 8156 7.7) and return what was rejected: the status code by key.
 
         A reply to nothing that was sent on this connection is ignored.
         """
         sent = self._in_flight.pop(transaction_id, None)
         if sent is None:
-            return []
-        refused = []
+            return {}
+        refused: dict[int, int] = {}
         self._awaited.discard(transaction_id)
         by_key = {each.key: each for each in reply.verdicts}
         for key, record in sent.records.items():
@@ -198,7 +198,7 @@ class Updates:
             if reply.code:
                 verdict = LeaseVerdict(key, reply.code, reply.text)
             if verdict.code:
-                refused.append(key)
+                refused[key] = verdict.code
                 self._refused(now, verdict, record, effects)
             else:
                 self._acknowledged(key, record, verdict.partner_lifetime_sent, effects)
