@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from ipaddress import IPv6Address
+from typing import NamedTuple
 
 from tandem.config.load import load_text
 from tandem.effects.settings import Settings
@@ -17,6 +18,37 @@ POOL_AT = 1 << 48
 RESERVED_AT = 2 << 48
 PREFIXES_AT = 0x20010DB9 << 96
 PD_LENGTH = 56
+
+
+class Subnet(NamedTuple):
+    """What the file says of a link: whose its subnet is, and which pools it has."""
+
+    link: Link
+    """Its `pair` is the relationship."""
+    server: str = ""
+    """The server that has the subnet to itself; empty if a relationship has it."""
+    is_in: bool = True
+    """Whether the file has the subnet at all."""
+    has_addresses: bool = True
+    has_prefixes: bool = True
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether a relationship has the subnet, with all its pools."""
+        return not self.server and self.is_in and self.has_addresses and self.has_prefixes
+
+
+class File(NamedTuple):
+    """One version of the file that all servers have."""
+
+    numbers: Numbers
+    subnets: dict[int, Subnet]
+    """By the number of their link."""
+
+
+def first_file(plan: Plan) -> File:
+    """Give the file that the servers start with."""
+    return File(plan.numbers, {link.number: Subnet(link) for link in plan.links})
 
 
 def subnet_of(link: Link) -> int:
@@ -52,35 +84,27 @@ def link_of(key: int) -> int:
     return address >> 80 & 0xFFFF if address >> 96 == PREFIXES_AT >> 96 else address >> 64 & 0xFFFF
 
 
-def versions(plan: Plan) -> int:
-    """Give how many versions of the file there are: the first, and one for each time that it is changed."""
-    return 1 + sum(fault.what == "reload" for fault in plan.faults)
-
-
-def settings_of(plan: Plan, version: int) -> dict[str, Settings]:
-    """Give what each server does by that version of the file."""
-    text = "\n".join(_text(plan, changed(plan, version)))
+def settings_of(plan: Plan, file: File) -> dict[str, Settings]:
+    """Give what each server does by a file."""
+    text = "\n".join(_text(plan, file))
     return {server.name: load_text(text, server.name).settings for server in plan.servers}
 
 
-def changed(plan: Plan, version: int) -> Numbers:
-    """Give the numbers of a version: each changes one or two of those before it."""
-    numbers = plan.numbers
-    for fault in [each for each in plan.faults if each.what == "reload"][:version]:
-        turn = int(fault.how * 6)
-        if turn in (0, 1):
-            numbers = numbers._replace(mclt_s=max(30, numbers.mclt_s * (3, 1)[turn] // (2, 2)[turn]))
-        elif turn in (2, 3):
-            valid_s = max(30, numbers.valid_s * (3, 1)[turn - 2] // 2)
-            numbers = numbers._replace(valid_s=valid_s, preferred_s=max(1, valid_s * 3 // 4))
-        elif turn == 4:
-            numbers = numbers._replace(keepalive_s=5 if numbers.keepalive_s > 5 else 20)
-        else:
-            numbers = numbers._replace(secondary_share=100 - numbers.secondary_share)
-    return numbers
+def changed(numbers: Numbers, how: float) -> Numbers:
+    """Give other numbers: one or two of them change, by `how` from 0 to 1."""
+    turn = int(how * 6)
+    if turn in (0, 1):
+        return numbers._replace(mclt_s=max(30, numbers.mclt_s * (3, 1)[turn] // (2, 2)[turn]))
+    if turn in (2, 3):
+        valid_s = max(30, numbers.valid_s * (3, 1)[turn - 2] // 2)
+        return numbers._replace(valid_s=valid_s, preferred_s=max(1, valid_s * 3 // 4))
+    if turn == 4:
+        return numbers._replace(keepalive_s=5 if numbers.keepalive_s > 5 else 20)
+    return numbers._replace(secondary_share=100 - numbers.secondary_share)
 
 
-def _text(plan: Plan, numbers: Numbers) -> Iterator[str]:
+def _text(plan: Plan, file: File) -> Iterator[str]:
+    numbers = file.numbers
     yield f"decline-time = {numbers.decline_s}"
     yield f"reuse-grace = {numbers.grace_s}"
     yield f"rapid-commit = {str(numbers.rapid_commit).lower()}"
@@ -104,19 +128,23 @@ def _text(plan: Plan, numbers: Numbers) -> Iterator[str]:
         yield f"startup = {numbers.startup_s}"
         yield f"secondary-share = {numbers.secondary_share}"
         yield f"auto-partner-down = {numbers.auto_s}" if numbers.auto_s else ""
-    for link in plan.links:
-        yield from _subnet(plan, link)
+    for subnet in file.subnets.values():
+        if subnet.is_in:
+            yield from _subnet(plan, subnet)
 
 
-def _subnet(plan: Plan, link: Link) -> Iterator[str]:
+def _subnet(plan: Plan, subnet: Subnet) -> Iterator[str]:
+    link = subnet.link
     first = subnet_of(link)
     at = IPv6Address(PREFIXES_AT + (link.number << 80))
     yield "[[subnet]]"
     yield f'prefix = "{IPv6Address(first)}/64"'
-    yield f'failover = "{link.pair}"'
+    yield f'server = "{subnet.server}"' if subnet.server else f'failover = "{link.pair}"'
     yield "" if link.hops else f'interface = "eth{link.number}"'
-    yield f'pools = ["{IPv6Address(first + POOL_AT)}/{link.pool_length}"]'
-    yield f'pd-pools = [{{ prefix = "{at}/{link.pd_length}", delegated-length = {PD_LENGTH} }}]'
+    if subnet.has_addresses:
+        yield f'pools = ["{IPv6Address(first + POOL_AT)}/{link.pool_length}"]'
+    if subnet.has_prefixes:
+        yield f'pd-pools = [{{ prefix = "{at}/{link.pd_length}", delegated-length = {PD_LENGTH} }}]'
     for client in plan.clients:
         if client.is_reserved:
             yield "[[subnet.reservation]]"

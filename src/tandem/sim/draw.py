@@ -47,6 +47,9 @@ FAULTS = (
     (3, "handover"),
     (1, "release"),
     (2, "reload"),
+    (2, "pools"),
+    (2, "own"),
+    (1, "move"),
 )
 ACTS = ((4, "vanish"), (3, "release"), (2, "decline"), (3, "renew"), (4, "rebind"), (3, "move"), (1, "rename"))
 
@@ -75,6 +78,8 @@ def draw(seed: int) -> Plan:
         numbers = numbers._replace(
             keepalive_s=chance.pick([each for each in KEEPALIVES_S if each * KEEPALIVES_MAX >= lasts_s])
         )
+    faults = _faults(chance, pairs, servers, numbers, lasts_s)
+    clients = _clients(chance, links, lasts_s)
     return Plan(
         seed=seed,
         lasts_s=lasts_s,
@@ -82,8 +87,8 @@ def draw(seed: int) -> Plan:
         servers=servers,
         pairs=pairs,
         links=links,
-        clients=tuple(_clients(chance, links, lasts_s)),
-        faults=tuple(_faults(chance, pairs, servers, numbers, lasts_s)),
+        clients=(*clients, *_newcomers(chance, links, faults, lasts_s, len(clients))),
+        faults=tuple(faults),
         loss=chance.pick((0.0, 0.0, 0.0, 0.1, 0.3)),
         doubled=chance.pick((0.0, 0.0, 0.1)),
         lag_s=chance.pick((0.01, 0.1, 0.1, 1.0 if numbers.grace_s else 0.2)),
@@ -142,6 +147,21 @@ def _clients(chance: Chance, links: tuple[Link, ...], lasts_s: float) -> list[Ha
     return found
 
 
+def _newcomers(
+    chance: Chance, links: tuple[Link, ...], faults: list[Fault], lasts_s: float, number: int
+) -> list[Habitue]:
+    """Draw clients that come soon after a server lost a part of what it knew, and would be given what others have."""
+    found: list[Habitue] = []
+    for fault in faults:
+        for _ in range(chance.pick((0, 3, 6)) if fault.what == "rollback" else 0):
+            at_s = min(fault.ends_s + chance.pick((5.0, 30.0, 120.0)) * chance.between(0.0, 1.0), lasts_s)
+            link = chance.pick(links).number
+            ias, style = chance.weighted(IAS), chance.weighted(STYLES)
+            number += 1
+            found.append(Habitue(number, link, ias, style, False, False, (Act(at_s, "come"),)))
+    return found
+
+
 def _faults(
     chance: Chance, pairs: tuple[Pair, ...], servers: tuple[Server, ...], numbers: Numbers, lasts_s: float
 ) -> list[Fault]:
@@ -156,6 +176,10 @@ def _faults(
             at_s = max(0.0, chance.pick((before.at_s, before.ends_s)) + later_s)
         lasts = min(chance.pick((*scales, 2.0 * numbers.mclt_s)) * chance.between(0.3, 1.5), lasts_s)
         what = chance.weighted(FAULTS)
+        if what == "rollback":  # a copy that is too young has forgotten nothing
+            at_s, lasts = chance.between(0.0, 0.6) * lasts_s, chance.between(0.05, 0.5) * lasts_s
+        if what == "own" and chance.happens(0.5):
+            at_s, lasts = 0.0, max(lasts, chance.between(0.1, 0.7) * lasts_s)
         of_pair = what in ("split", "one-way", "break", "stall")
         who = chance.pick(pairs).name if of_pair else chance.pick(servers).name
         found.append(Fault(min(at_s, lasts_s), lasts, what, who, chance.between(0.0, 1.0)))

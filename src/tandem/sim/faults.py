@@ -19,7 +19,10 @@ partner-down  its operator says that the partner is down, when it is
 premature     its operator says so, whether it is or not
 handover      its operator has it step aside, and later serve again
 release       its operator releases a lease
-reload        it reads the next version of the file
+reload        a number in the file changes, and it reads the file
+pools         pools of a subnet, or the subnet, are taken out of the file and later put back: see `edits`
+own           a subnet is one server's own for a while
+move          a subnet is taken out, and joins another relationship if nothing in it is leased by then
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ from tandem.effects.events import Command, Shutdown
 from tandem.failover.history import COMMITS_FACT, HEARD_FACT_PREFIX, read_position
 from tandem.lease.change import RESTORED_FACT
 from tandem.lease.lease import BindingStatus, show_key
+from tandem.sim.edits import Edits
 from tandem.sim.host import DiskCopy, Host
 from tandem.sim.plan import Fault, Pair
 from tandem.sim.world import World
@@ -55,9 +59,7 @@ class Faults:
         self._died_at: dict[str, float] = {}
         self._wiped: set[str] = set()
         self._copies: dict[Fault, DiskCopy] = {}
-        plan = world.scene.plan
-        reloads = [number for number, fault in enumerate(plan.faults) if fault.what == "reload"]
-        self._versions = {number: version for version, number in enumerate(reloads, 1)}
+        edits = Edits(world)
         kinds: dict[str, tuple[Callable[[int, Fault], None], Callable[[Fault], None] | None]] = {
             "split": (self._hold, self._let_go),
             "one-way": (self._hold, self._let_go),
@@ -79,7 +81,10 @@ class Faults:
             "premature": (self._declare_down, None),
             "handover": (self._hand_over, self._resume),
             "release": (self._release, None),
-            "reload": (self._reload, None),
+            "reload": (edits.change_numbers, None),
+            "pools": (edits.change_subnet, edits.change_subnet_back),
+            "own": (edits.change_subnet, edits.change_subnet_back),
+            "move": (edits.change_subnet, edits.change_subnet_back),
         }
         self._kinds = kinds
         self._tickets = 0
@@ -313,9 +318,6 @@ class Faults:
             key = active[int(fault.how * len(active))]
             self._world.holdings.released_by_operator(key)
             self._order(host, "lease-release", lease=show_key(key))
-
-    def _reload(self, number: int, fault: Fault) -> None:
-        self._world.reload(self._host(fault), self._versions[number])
 
 
 def _of(choices: tuple[float, ...], fault: Fault) -> float:

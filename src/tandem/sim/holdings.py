@@ -11,6 +11,7 @@ from tandem.sim.configuration import is_reserved, link_of
 from tandem.sim.host import Host
 from tandem.sim.plan import Pair
 from tandem.sim.scene import Resident, Scene
+from tandem.sim.subnets import OWN, Subnets
 from tandem.sim.subscriber import EXTENDING, Heard, Hold
 
 CLOSE_CALL_S = 6.0
@@ -26,8 +27,9 @@ DELAY_S = 0.3
 class Holdings:
     """Who has which lease, and what nobody can be held to."""
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: Scene, subnets: Subnets) -> None:
         self._scene = scene
+        self._subnets = subnets
         self._given_up: dict[tuple[int, int], float] = {}
         """When a client last gave a lease up, by its number and the lease."""
         self._declined: set[tuple[int, int]] = set()
@@ -52,7 +54,7 @@ class Holdings:
     def why_void(self, pair: Pair) -> str:
         """Say why what is promised in a pair right now counts for nothing; empty if it counts."""
         if self.tainted[pair.name]:
-            return "both served and one took the other to be down, or one served alone without its leases"
+            return "both served and one took the other to be down, or one served without leases that it had lost"
         errors = [host.clock.error_s() for host in self._scene.both(pair)]
         if max(errors) - min(errors) > CLOCK_MAX_S or max(map(abs, errors)) > CLOCK_MAX_S:
             return "a clock was wrong by more than 5 s"
@@ -60,9 +62,10 @@ class Holdings:
 
     def void_all(self, pair: Pair) -> None:
         """Let nothing that is held count any more, if there is a reason."""
-        why = self.why_void(pair)
-        if why:
-            for _, hold in self.holds(pair):
+        pairs_why = self.why_void(pair)
+        for _, hold in self.holds(pair):
+            why = pairs_why or self._subnets.why_loose(hold.key)
+            if why:
                 self._void(hold, why)
 
     def taint(self, pair: Pair) -> None:
@@ -97,7 +100,9 @@ class Holdings:
                 duid = resident.subscriber.duid
                 if mine is None or mine.duid != duid or host.leases[hold.key] == (copy or {}).get(hold.key):
                     continue
-                if theirs is None or theirs.duid != duid:
+                if self._subnets.relationship(host, hold.key) == OWN:
+                    is_forgotten = False
+                elif theirs is None or theirs.duid != duid:
                     is_forgotten = have_met and hold.until <= waits_until
                 elif (
                     theirs.status == BindingStatus.ACTIVE and theirs.state_expiration_time >= mine.state_expiration_time
@@ -147,7 +152,10 @@ class Holdings:
         safe = [
             hold
             for hold in heard.before.values()
-            if self.is_safe(hold) and link_of(hold.key) == resident.link and not self._is_ambiguous(resident, hold)
+            if self.is_safe(hold)
+            and link_of(hold.key) == resident.link
+            and not self._is_ambiguous(resident, hold)
+            and (not self._subnets.is_changing(hold.key) or self._is_known(host, resident, hold))
         ]
         for hold in safe:
             what = f"{show_key(hold.key)} of {resident.name}, which {heard.asked.name}s it in time"
@@ -155,6 +163,16 @@ class Holdings:
                 self._scene.broken("taken", f"{host.name} takes {what}")
             if hold.ia in heard.unbound:
                 self._scene.broken("unbound", f"{host.name} says NoBinding for {what}")
+
+    def _is_known(self, host: Host, resident: Resident, hold: Hold) -> bool:
+        """Say whether a server has a subnet, and has on its disk that a client has a lease in it."""
+        lease = host.lease(hold.key)
+        return (
+            self._subnets.relationship(host, hold.key) is not None
+            and lease is not None
+            and (lease.duid, lease.iaid, lease.status) == (resident.subscriber.duid, hold.ia[1], BindingStatus.ACTIVE)
+            and lease.state_expiration_time > host.clock.utc() + CLOSE_CALL_S
+        )
 
     @staticmethod
     def _is_ambiguous(resident: Resident, hold: Hold) -> bool:
@@ -166,7 +184,7 @@ class Holdings:
         now, pair = self._scene.agenda.now, self._scene.pair_of(hold.key)
         number = resident.subscriber.number
         self.ever.add((resident.subscriber.duid, hold.key))
-        why = voids.get(pair.name, "") or self.why_void(pair)
+        why = voids.get(pair.name, "") or self.why_void(pair) or self._subnets.why_loose(hold.key)
         if (number, hold.key) in self._declined:
             why = "its client once declined it"
         elif decided <= self._disk_lost.get(host.name, -1e9):

@@ -50,6 +50,9 @@ class Outside(Protocol):
     def answered(self, host: Host, answer: Answer) -> None:
         """Hear of an answer to an operator."""
 
+    def runs(self, host: Host, settings: Settings) -> None:
+        """Hear by which settings the server goes on."""
+
     def obey(self, host: Host, line: Dial | Hangup) -> None:
         """Open or close a stream."""
 
@@ -197,6 +200,7 @@ class Host:
         )
         self._at_disk = None
         self.well_since = self._agenda.now
+        self._outside.runs(self, self.settings)
         self.hand(Interfaces(self.interfaces))
 
     def die(self, is_kept: bool, is_heard: bool) -> None:
@@ -266,6 +270,9 @@ class Host:
         self._calls = (self._agenda.now, calls + 1 if at == self._agenda.now else 1)
         assert self._calls[1] < CALLS_AT_ONCE_MAX, f"{self.name} never comes to rest"
         effects = node.handle(self._now(), events)
+        for event in events:
+            if isinstance(event, Reload):
+                self._outside.runs(self, event.settings)
         if self.trap == "call":
             self.die(is_kept=False, is_heard=True)
             return

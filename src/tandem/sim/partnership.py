@@ -16,6 +16,7 @@ from tandem.sim.host import Host
 from tandem.sim.plan import Pair
 from tandem.sim.scene import Scene
 from tandem.sim.streams import Stream
+from tandem.sim.subnets import Subnets
 from tandem.wire.binding import Update, read_reply, read_update
 from tandem.wire.failover import FailoverMessage, FailoverType, Frames, find, read_failover_message
 from tandem.wire.failover_options import MaxUnackedBndupd, ServerState
@@ -41,8 +42,9 @@ class Told:
 class Partnership:
     """What goes over the streams between partners, and what it obliges them to."""
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: Scene, subnets: Subnets) -> None:
         self._scene = scene
+        self._subnets = subnets
         self.acked: dict[At, int] = {}
         """Until when a lease was acknowledged by the partner, as the RFC's acked-partner-lifetime."""
         self.is_agreed: set[At] = set()
@@ -51,6 +53,8 @@ class Partnership:
         """Counts the bindings that a lease had."""
         self._repeats: dict[At, tuple[int, float]] = {}
         """How often a server told what has not changed since, and from when on."""
+        self._must_notice: dict[tuple[str, str], int] = {}
+        """Of each server that went back to a copy of its disk and has not noticed: when its state there began."""
         self._settled: dict[At, bytes] = {}
         """What of a lease a partner has acknowledged last."""
         self._states: dict[tuple[str, str], list[tuple[float, State]]] = {}
@@ -100,6 +104,7 @@ class Partnership:
         """Look at a change that just became durable."""
         if not isinstance(change, Put):
             for pair in self._scene.pairs_of(host):
+                self._see_whether_it_noticed(host, pair)
                 state = host.state(pair.name)
                 states = self._states.setdefault((host.name, pair.name), [])
                 if state is not None and (not states or states[-1][1] is not state):
@@ -118,6 +123,26 @@ class Partnership:
             self._bindings[at] = self._bindings.get(at, 0) + 1
         if lease is not None and lease.status == ACTIVE and not is_same:
             self.is_agreed.discard(at)
+
+    def rolled_back(self, host: Host) -> None:
+        """Know that a server goes back to a copy of its disk, and that somebody is able to tell it so."""
+        for pair in self._scene.pairs_of(host):
+            record = host.record(pair.name)
+            self._must_notice[host.name, pair.name] = record.start_time_of_state if record is not None else 0
+
+    def must_notice(self, host: Host, pair: Pair) -> bool:
+        """Say whether a server was rolled back, and nobody has told it so yet."""
+        return (host.name, pair.name) in self._must_notice
+
+    def _see_whether_it_noticed(self, host: Host, pair: Pair) -> None:
+        """See that a server that was rolled back recovers before it is in NORMAL."""
+        at, record = (host.name, pair.name), host.record(pair.name)
+        if at not in self._must_notice or record is None:
+            return
+        if record.rolled_back or record.untrusted_until or record.state is State.RECOVER:
+            del self._must_notice[at]
+        elif record.state is State.NORMAL and record.start_time_of_state > self._must_notice[at]:
+            self._scene.broken("rollback unnoticed", f"{host.name} went back to a copy of its disk, and is in NORMAL")
 
     # -- what leaves
 
@@ -247,7 +272,8 @@ class Partnership:
         """Give all that a disk has of a pair and that can be told: not an address that is nobody's."""
         for key, record in host.leases.items():
             lease = unpack(key, record)
-            if self._scene.pair_of(key) is pair and (lease.duid or lease.length != 128):
+            is_shared = self._scene.pair_of(key) is pair and not self._subnets.is_changing(key)
+            if is_shared and (lease.duid or lease.length != 128):
                 yield key
 
     def _updates_are_done(self, host: Host, pair: Pair, stream: Stream, id_: int) -> None:
@@ -255,6 +281,7 @@ class Partnership:
         partner = self._scene.partner(host, pair)
         owed = self._asked.get((stream, partner.name), {}).pop(id_, set())
         undecided = owed - self._decided.get((stream, host.name), set()) - self._on_the_way(stream, host)
+        undecided = {key for key in undecided if not self._subnets.is_changing(key)}
         left = [key for key in undecided if key in partner.leases and unpack(key, partner.leases[key]).duid]
         if left:
             what = f"{partner.name} tells {host.name} UPDDONE, which was never told of {show_key(min(left))}"

@@ -9,16 +9,17 @@ from tandem.effects.events import Datagram, Event
 from tandem.failover.record import FACT_PREFIX, Record
 from tandem.failover.states import State
 from tandem.lease.change import Change, Fact, Put
-from tandem.lease.lease import BindingStatus, Lease, show_key, unpack
+from tandem.lease.lease import BindingStatus, Lease, key_of, show_key, unpack
 from tandem.lease.space import Role
 from tandem.sim.client import leases_in, unwrap
-from tandem.sim.configuration import is_reserved, link_of
+from tandem.sim.configuration import is_reserved, link_of, subnet_of
 from tandem.sim.holdings import CLOSE_CALL_S, Holdings
 from tandem.sim.host import Host
 from tandem.sim.ownership import AVAILABLE, owner
 from tandem.sim.partnership import Partnership
 from tandem.sim.plan import Pair
 from tandem.sim.scene import SERVING, Resident, Scene
+from tandem.sim.subnets import Subnets
 from tandem.sim.subscriber import EXTENDING
 from tandem.wire.message import Message, MessageType
 from tandem.wire.options import ClientId, ServerId
@@ -46,8 +47,9 @@ class Decision(NamedTuple):
 class Promises:
     """What was promised, when, by which disk."""
 
-    def __init__(self, scene: Scene, partnership: Partnership, holdings: Holdings) -> None:
+    def __init__(self, scene: Scene, partnership: Partnership, holdings: Holdings, subnets: Subnets) -> None:
         self._scene = scene
+        self._subnets = subnets
         self._partnership = partnership
         self._holdings = holdings
         self._decisions: dict[str, dict[int, tuple[Send, Decision]]] = {name: {} for name in scene.hosts}
@@ -114,11 +116,13 @@ class Promises:
             if not valid_s:
                 continue
             pair = self._scene.pair_of(key)
+            what = f"{host.name} promises {show_key(key)} to c{duid[-1]} for {valid_s} s"
+            self._is_on_disk(host, key, duid, decision, valid_s, what)
+            if not self._subnets.is_settled(host, key):
+                continue
             if host.name not in (pair.primary, pair.secondary):
                 self._scene.broken("not its lease", f"{host.name} promises {show_key(key)}")
             self.mind_taint(host, pair)
-            what = f"{host.name} promises {show_key(key)} to c{duid[-1]} for {valid_s} s"
-            self._is_on_disk(host, key, duid, decision, valid_s, what)
             self._is_no_longer_than_allowed(host, pair, key, valid_s, decision, what)
 
     def _is_on_disk(self, host: Host, key: int, duid: bytes, decision: Decision, valid_s: int, what: str) -> None:
@@ -151,9 +155,10 @@ class Promises:
         return self._alone_at.get((host.name, pair.name)) == self._scene.agenda.now
 
     def mind_taint(self, host: Host, pair: Pair) -> None:
-        """Note that a server serves whose partner takes it to be down."""
+        """Note that a server serves whose partner takes it to be down, or that was rolled back and has not heard so."""
         partner = self._scene.partner(host, pair)
-        if host.state(pair.name) in SERVING and partner.state(pair.name) is State.PARTNER_DOWN:
+        is_wrong = partner.state(pair.name) is State.PARTNER_DOWN or self._partnership.must_notice(host, pair)
+        if host.state(pair.name) in SERVING and is_wrong:
             self._holdings.taint(pair)
 
     # -- questions
@@ -167,7 +172,8 @@ class Promises:
         if resident is None or self._may_come_from_elsewhere(resident):
             return
         pair = self._scene.pairs[self._scene.links[resident.link].pair]
-        if host.name not in (pair.primary, pair.secondary):
+        subnet = key_of(subnet_of(self._scene.links[resident.link]))
+        if host.name not in (pair.primary, pair.secondary) or not self._subnets.is_settled(host, subnet):
             return
         state = host.state(pair.name)
         is_its = any(isinstance(each, ServerId) for each in question.options)
@@ -203,7 +209,7 @@ class Promises:
 
     def _must_extend(self, host: Host, resident: Resident, key: int, type_: MessageType) -> bool:
         hold, lease, pair = resident.subscriber.holds.get(key), host.lease(key), self._scene.pair_of(key)
-        if hold is None or not self._holdings.is_safe(hold):
+        if hold is None or not self._holdings.is_safe(hold) or self._subnets.is_changing(key):
             return False
         if self._scene.links[resident.link].number != link_of(key) or not self.may_answer(host, pair, type_):
             return False

@@ -14,6 +14,7 @@ from tandem.sim.partnership import Partnership
 from tandem.sim.plan import Pair
 from tandem.sim.promises import Promises
 from tandem.sim.scene import Scene
+from tandem.sim.subnets import Subnets
 from tandem.wire.received import ADDRESS_LENGTH
 
 ALONE_S = 3.0
@@ -24,8 +25,11 @@ ACTIVE = BindingStatus.ACTIVE
 class Shares:
     """Whose what is, by what the disks say."""
 
-    def __init__(self, scene: Scene, partnership: Partnership, promises: Promises, holdings: Holdings) -> None:
+    def __init__(
+        self, scene: Scene, partnership: Partnership, promises: Promises, holdings: Holdings, subnets: Subnets
+    ) -> None:
         self._scene = scene
+        self._subnets = subnets
         self._partnership = partnership
         self._promises = promises
         self._holdings = holdings
@@ -76,12 +80,16 @@ class Shares:
     def look(self) -> None:
         """See that no prefix is both servers' to give."""
         serving = (State.NORMAL, State.COMMUNICATIONS_INTERRUPTED)
-        for link in self._scene.plan.links:
+        for link in self._scene.links.values():
             pair = self._scene.pairs[link.pair]
             hosts = self._scene.both(pair)
             if self._holdings.tainted[pair.name] or any(host.state(pair.name) not in serving for host in hosts):
                 continue
+            if any(self._partnership.must_notice(host, pair) for host in hosts):
+                continue
             for key in prefixes(link):
+                if self._subnets.is_changing(key):
+                    break
                 if all(owner(host.leases, key) is self._scene.role(host, pair) for host in hosts):
                     self._scene.broken("both own", f"{show_key(key)} is both servers' to give")
 
@@ -89,6 +97,8 @@ class Shares:
         """RFC 8156 4.2: a lease is given to a client that did not have it."""
         self._promises.mind_taint(host, pair)
         if self._holdings.tainted[pair.name] or (was is not None and was.duid == lease.duid):
+            return
+        if self._subnets.is_changing(lease.key) and not self._subnets.is_settled(host, lease.key):
             return
         what = f"{host.name} gives {show_key(lease.key)} to c{lease.duid[-1]}"
         is_alone, role = self.is_alone(host, pair), self._scene.role(host, pair)
@@ -122,7 +132,9 @@ class Shares:
 
     def _freed(self, host: Host, pair: Pair, lease: Lease, was: Lease) -> None:
         """RFC 8156 4.2.2.1: what a client had is free once both servers know that it is over."""
-        if (host.name, lease.key) not in self._partnership.is_agreed and not self._holdings.tainted[pair.name]:
+        if self._holdings.tainted[pair.name] or not self._subnets.is_settled(host, lease.key):
+            return
+        if (host.name, lease.key) not in self._partnership.is_agreed:
             before = BindingStatus(was.status).name
             what = f"{show_key(lease.key)} from {before} of c{was.duid[-1]} to free, and its partner did not agree"
             self._scene.broken("freed too early", f"{host.name} sets {what}")

@@ -7,7 +7,7 @@ from functools import partial
 
 from tandem.failover.states import State
 from tandem.lease.lease import TIMED, BindingStatus, ia_code_of, show_key, unpack
-from tandem.sim.configuration import addresses, changed, prefixes
+from tandem.sim.configuration import addresses, prefixes
 from tandem.sim.faults import Faults
 from tandem.sim.host import Host
 from tandem.sim.ownership import owner
@@ -25,6 +25,8 @@ ASKED_WITHIN_S = 225.0
 """For how long everybody may ask before it is seen who has got nothing."""
 SETTLED_S = 120
 ROOM_MAX = 256
+ENDED = (BindingStatus.EXPIRED, BindingStatus.RELEASED, BindingStatus.RESET)
+"""What is nobody's, and not free before the partner agrees."""
 ASKING = {"renew": MessageType.RENEW, "rebind": MessageType.REBIND}
 GIVING_UP = {"release": MessageType.RELEASE, "decline": MessageType.DECLINE}
 
@@ -86,6 +88,7 @@ class Story:
             self.world.holdings.void_all(pair)
             if self.world.holdings.tainted[pair.name] and self._is_normal(pair) and not self._owes(pair):
                 self.world.holdings.clear(pair)
+        self.world.subnets.look()
 
     def _owes(self, pair: Pair) -> bool:
         return any(
@@ -102,7 +105,7 @@ class Story:
         scene.log("all is well from now on")
         self._heal()
         world.agenda.run(world.agenda.now + POLL_S)  # what was just about to happen happens
-        numbers = [changed(scene.plan, version) for version in range(world.version + 1)]
+        numbers = [file.numbers for file in world.files]
         mclt_s = max(each.mclt_s for each in numbers)
         keepalive_s = max(each.keepalive_s for each in numbers)
         wrong_s = max((abs(self._faults.step_s(each)) for each in scene.plan.faults), default=0.0)
@@ -114,7 +117,7 @@ class Story:
         equal_s = 1500 + mclt_s + max(each.valid_s for each in numbers)
         self._wait(equal_s + 2 * wrong_s, self._are_equal, "not equal")
         scene.log("all tables are equal")
-        for link in scene.plan.links:
+        for link in scene.links.values():
             self._everybody_is_served(scene.hosts[scene.pairs[link.pair].primary], link)
         self._what_is_over_has_ended(SETTLED_S + 2 * wrong_s)
         self._each_alone(keepalive_s)
@@ -122,13 +125,18 @@ class Story:
         self._wait(equal_s, self._are_equal, "not equal after a split")
 
     def _what_is_over_has_ended(self, at_most_s: float) -> None:
-        """See that no lease is kept for longer after its end."""
+        """See that no lease is kept for longer after its end, nor stays what ended for longer without being free."""
         for host in self._scene.hosts.values():
             for key, record in host.leases.items():
                 lease = unpack(key, record)
                 over_s = host.clock.utc() - lease.state_expiration_time
                 if lease.status in TIMED and over_s > at_most_s:
                     self._scene.broken("never ended", f"{host.name} has {show_key(key)} {over_s} s after its end")
+                ended_s = host.clock.utc() - lease.start_time_of_state
+                if lease.status in ENDED and ended_s > at_most_s:
+                    self._scene.broken(
+                        "never free", f"{host.name} has {_view(host, key)} of {show_key(key)} for {ended_s} s"
+                    )
 
     def _heal(self) -> None:
         world = self.world
@@ -136,8 +144,8 @@ class Story:
         self._faults.heal()
         world.losses, world.lags_s = [0.0], [min(0.1, self._scene.plan.lag_s)]
         for host in self._scene.hosts.values():
-            if world.version and host.settings is not world.settings(host, world.version):
-                world.reload(host, world.version)
+            if world.version_of(host) != world.version:
+                world.reload(host)
             host.well_since = world.agenda.now
             host.clock.discipline()
         self._all_come()
@@ -231,7 +239,7 @@ class Story:
             streams.hold(*streams.held)
         world.is_parted = True
         world.agenda.run(world.agenda.now + 3.0 * keepalive_s)
-        for link in self._scene.plan.links:
+        for link in self._scene.links.values():
             for host in self._scene.both(self._scene.pairs[link.pair]):
                 self._everybody_is_served(host, link)
         world.is_parted = False

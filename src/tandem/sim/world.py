@@ -12,7 +12,7 @@ from tandem.lease.change import Change, Put
 from tandem.lease.lease import client_last_transaction_time_of, show_key
 from tandem.sim.chance import Chance
 from tandem.sim.client import leases_in, unwrap
-from tandem.sim.configuration import settings_of, subnet_of, versions
+from tandem.sim.configuration import File, first_file, settings_of, subnet_of
 from tandem.sim.holdings import Holdings
 from tandem.sim.host import DiskCopy, Host
 from tandem.sim.partnership import Partnership
@@ -21,6 +21,7 @@ from tandem.sim.promises import Decision, Promises
 from tandem.sim.scene import Resident, Scene
 from tandem.sim.shares import Shares
 from tandem.sim.streams import Streams
+from tandem.sim.subnets import Subnets
 from tandem.sim.subscriber import Subscriber
 from tandem.sim.words import show_between_partners, show_change
 from tandem.wire.failover import FailoverType, read_failover_message, stamp
@@ -47,10 +48,12 @@ class World:
         """What keeps a server from hearing clients: 0 all of them, 1 those with odd numbers, 2 those with even ones."""
         self.losses = [plan.loss]
         self.lags_s = [plan.lag_s]
-        self.version = 0
-        self._files = [settings_of(plan, version) for version in range(versions(plan))]
+        self.files = [first_file(plan)]
+        """All versions of the file so far."""
+        self._settings = [settings_of(plan, self.files[0])]
+        """What each version says to each server."""
         for number, server in enumerate(plan.servers):
-            host = Host(server, number, self._files[0][server.name], self.agenda, self)
+            host = Host(server, number, self._settings[0][server.name], self.agenda, self)
             direct = (link for link in plan.links if not link.hops and self._reaches(link, server.name))
             host.interfaces = {link.number: (f"eth{link.number}", ()) for link in direct}
             scene.hosts[server.name] = host
@@ -59,10 +62,11 @@ class World:
             scene.streams[pair.name] = Streams(pair, dict(ends), self.agenda, Chance(plan.seed, "stream", pair.name))
         self._airs = {client.number: Chance(plan.seed, "air", client.number) for client in plan.clients}
         scene.residents = [self._resident(client) for client in plan.clients]
-        self.holdings = Holdings(scene)
-        self.partnership = Partnership(scene)
-        self.promises = Promises(scene, self.partnership, self.holdings)
-        self.shares = Shares(scene, self.partnership, self.promises, self.holdings)
+        self.subnets = Subnets(scene, self.files[0])
+        self.holdings = Holdings(scene, self.subnets)
+        self.partnership = Partnership(scene, self.subnets)
+        self.promises = Promises(scene, self.partnership, self.holdings, self.subnets)
+        self.shares = Shares(scene, self.partnership, self.promises, self.holdings, self.subnets)
 
     def _reaches(self, link: Link, server: str) -> bool:
         pair = self.scene.pairs[link.pair]
@@ -74,14 +78,24 @@ class World:
         subscriber = Subscriber(client.number, ias, chance, client.style, client.rapid_commit)
         return Resident(subscriber, client.link)
 
-    def reload(self, host: Host, version: int) -> None:
-        """Let a server read a version of the file."""
-        self.version = max(self.version, version)
-        host.reload(self.settings(host, version))
+    @property
+    def version(self) -> int:
+        """The number of the file's latest version, from 0."""
+        return len(self.files) - 1
 
-    def settings(self, host: Host, version: int) -> Settings:
-        """Give what a version of the file says to a server."""
-        return self._files[version][host.name]
+    def edit(self, file: File, *numbers: int) -> None:
+        """Write another version of the file, in which the subnets on links of these numbers change."""
+        self.files.append(file)
+        self._settings.append(settings_of(self.scene.plan, file))
+        self.subnets.edited(numbers)
+
+    def reload(self, host: Host) -> None:
+        """Let a server read the file."""
+        host.reload(self._settings[-1][host.name])
+
+    def version_of(self, host: Host) -> int:
+        """Give the version of the file that a server runs, or read for its next start."""
+        return next(number for number, each in enumerate(self._settings) if each[host.name] is host.settings)
 
     def disk_is_lost(self, host: Host) -> None:
         """Let a server lose its disk."""
@@ -93,6 +107,7 @@ class World:
         """Let a server go back to an older copy of its disk."""
         self.holdings.disk_is_lost(host, disk.leases)
         host.replace_disk(disk)
+        self.partnership.rolled_back(host)
         records = disk.leases.values()
         self.promises.newest[host.name] = max(map(client_last_transaction_time_of, records), default=0)
 
@@ -222,6 +237,11 @@ class World:
     def answered(self, host: Host, answer: Answer) -> None:
         """Hear of an answer to an operator."""
         self.scene.log(f"{host.name} answers the operator: {answer.error or 'done'}")
+
+    def runs(self, host: Host, settings: Settings) -> None:
+        """Hear by which settings a server goes on."""
+        version = next(number for number, each in enumerate(self._settings) if each[host.name] is settings)
+        self.subnets.read(host, self.files[version])
 
     def obey(self, host: Host, line: Dial | Hangup) -> None:
         """Open or close a stream."""
