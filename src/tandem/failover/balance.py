@@ -45,16 +45,15 @@ def moves(pool: Pool, secondary_percent: int, is_urgent: bool = False) -> list[M
         return []
     available = {role: gifts.available(role) for role in Role}
     total = sum(available.values())
-    needed = total * secondary_percent // 100 - available[Role.SECONDARY]
-    if abs(needed) <= total * THRESHOLD_PERCENT // 100:
-        needed = 0
+    missing = total * secondary_percent // 100 - available[Role.SECONDARY]
+    needed = missing if abs(missing) > total * THRESHOLD_PERCENT // 100 else 0
     poor = next((role for role in Role if not available[role]), None)
-    if poor is not None and total >= (1 if is_urgent else 2):
-        needed = max(needed, 1) if poor is Role.SECONDARY else min(needed, -1)
+    if poor is not None and total >= (1 if is_urgent else 2):  # few are missing of a small share, but all
+        needed = max(missing, 1) if poor is Role.SECONDARY else min(missing, -1)
     if not needed:
         return []
     giver = Role.PRIMARY if needed > 0 else Role.SECONDARY
-    slack = total * THRESHOLD_PERCENT // 200
+    slack = min(total * THRESHOLD_PERCENT // 200, abs(needed) - 1)
     return [Move(key, giver.partner) for key in _chosen(pool, gifts, giver, abs(needed), slack)]
 
 
