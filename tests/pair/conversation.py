@@ -22,12 +22,13 @@ loud                              show each CONTACT from here on
 given a STATE [new] [window=1]    begin anew: a alone, in that state and done with STARTUP, connected to a partner for
                                   which the script speaks; `new` if it never was in step with a partner
 starting a STATE [new]            the same, but still in STARTUP
-connect [flags=0]                 that partner connects again, with such connect flags
+connect [flags=0] [mclt=60] [clone]    that partner connects again, with such connect flags or terms, or with our DUID
 says STATE [communicated] [startup] [since=+9s]   that partner tells its state
 holds STATUS c1 [clt=+0s] [since=+0s] [until=+60s]    it has this on record for 2001:db8:1::1, of its own client
 tells STATUS c1 [clt=+9s] [raw=+0s] [since=+9s] [until=+99s]    that partner says this of it
 accepts | rejects CODE            that partner answers the oldest BNDUPD that it has not answered
 says UPDDONE|POOLREQ|... [id=0]   that partner sends such a message; UPDDONE answers the last question
+says 99                           that partner sends a message of a type that there is none of
 """
 
 from __future__ import annotations
@@ -86,9 +87,15 @@ QUIET_NOTES = ("answered", "lease-ended", "dropped", "held-to-mclt")
 QUIET_MESSAGES = (FailoverType.CONTACT,)
 ROUNDS_MAX = 100_000
 INTERFACES: dict[int, tuple[str, tuple[int, ...]]] = {1: ("eth0", ()), 2: ("eth1", ())}
+TYPE_AT = 2
+"""Where the type of a message stands in its frame."""
 CONTESTED = key_of(int(IPv6Address("2001:db8:1::1")))
 STATES = {state.words: state for state in State}
-TERMS: dict[str, Callable[[int], Option]] = {"window": fo.MaxUnackedBndupd, "flags": fo.Connect}
+TERMS: dict[str, Callable[[int], Option]] = {
+    "window": fo.MaxUnackedBndupd,
+    "flags": fo.Connect,
+    "mclt": fo.Mclt,
+}
 
 
 class End(NamedTuple):
@@ -297,7 +304,7 @@ class Conversation:
         is_primary = server.name == "a"
         type_ = FailoverType.CONNECTREPLY if is_primary else FailoverType.CONNECT
         relationship = load(HERE / f"{self._file}.toml", server.name).settings.relationships[0]
-        said = Introduction(b"", b"", None)
+        said = Introduction(b"", server.duid if "clone" in words else b"", None)
         usual = read_options(Reader(write_terms(relationship, type_, relationship.mclt_s, said)))
         others = [
             TERMS[name](int(value)) for name, _, value in (word.partition("=") for word in words) if name in TERMS
@@ -312,6 +319,11 @@ class Conversation:
 
     def _do_says(self, what: str, *words: str) -> None:
         server = self._servers[self._puppeteer]
+        if what.isdigit():
+            octets = bytearray(FailoverMessage(FailoverType.CONTACT, 77, b"").write())
+            octets[TYPE_AT] = int(what)
+            self._handle(server, PartnerOctets(self._connections, bytes(octets), self._utc(server)))
+            return
         if what not in STATES:
             given_id = next((int(word[3:]) for word in words if word.startswith("id=")), 77)
             id_ = self._asked if what == "UPDDONE" else given_id

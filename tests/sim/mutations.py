@@ -30,6 +30,12 @@ class Mutation(NamedTuple):
     file: str
     right: str
     wrong: str
+    seed: int | None = None
+    """Of the world that finds it, where that is known."""
+
+    def source(self) -> str:
+        """Give the file as it is."""
+        return (SOURCE / self.file).read_text()
 
 
 def load() -> list[Mutation]:
@@ -46,17 +52,18 @@ class Found(NamedTuple):
 
 
 def find(mutation: Mutation, seeds: int) -> Found:
-    """Put a fault into a copy of the product and live worlds until one finds it."""
+    """Put a fault into a copy of the product and live worlds until one finds it, from the one that is known to on."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "tandem"
         shutil.copytree(SOURCE, copy, ignore=shutil.ignore_patterns("__pycache__"))
         file = copy / mutation.file
-        text = file.read_text()
+        text = mutation.source()
         if text.count(mutation.right) != 1:
             return Found(None, f"{mutation.right!r} is not just once in {mutation.file}", 0.0)
         file.write_text(text.replace(mutation.right, mutation.wrong))
         started = time.monotonic()
-        command = [sys.executable, "-m", "tandem", "sim", "--seeds", str(seeds), "--stop", "--json"]
+        first = ["--first", str(mutation.seed or 0)]
+        command = [sys.executable, "-m", "tandem", "sim", *first, "--seeds", str(seeds), "--stop", "--json"]
         environment = {**os.environ, "PYTHONPATH": folder}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         took_s = time.monotonic() - started

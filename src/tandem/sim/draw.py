@@ -150,10 +150,10 @@ def _clients(chance: Chance, links: tuple[Link, ...], lasts_s: float) -> list[Ha
 def _newcomers(
     chance: Chance, links: tuple[Link, ...], faults: list[Fault], lasts_s: float, number: int
 ) -> list[Habitue]:
-    """Draw clients that come soon after a server lost a part of what it knew, and would be given what others have."""
+    """Draw clients that come when a server may not know what others have: it lost a part of that, or is yet to hear."""
     found: list[Habitue] = []
     for fault in faults:
-        for _ in range(chance.pick((0, 3, 6)) if fault.what == "rollback" else 0):
+        for _ in range(chance.pick((0, 3, 6)) if fault.what in ("rollback", "own") else 0):
             at_s = min(fault.ends_s + chance.pick((5.0, 30.0, 120.0)) * chance.between(0.0, 1.0), lasts_s)
             link = chance.pick(links).number
             ias, style = chance.weighted(IAS), chance.weighted(STYLES)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from tandem.failover.balance import THRESHOLD_PERCENT
 from tandem.failover.states import State
 from tandem.lease.lease import TIMED, BindingStatus, ia_code_of, show_key, unpack
+from tandem.lease.space import Role
 from tandem.sim.configuration import addresses, prefixes
 from tandem.sim.faults import Faults
 from tandem.sim.host import Host
@@ -24,6 +26,8 @@ POLL_S = 5.0
 ASKED_WITHIN_S = 225.0
 """For how long everybody may ask before it is seen who has got nothing."""
 SETTLED_S = 120
+SHARED_S = 630.0
+"""Within how long the partners' shares are right: they are looked at each minute, and a few prefixes move each time."""
 ROOM_MAX = 256
 ENDED = (BindingStatus.EXPIRED, BindingStatus.RELEASED, BindingStatus.RESET)
 """What is nobody's, and not free before the partner agrees."""
@@ -120,9 +124,23 @@ class Story:
         for link in scene.links.values():
             self._everybody_is_served(scene.hosts[scene.pairs[link.pair].primary], link)
         self._what_is_over_has_ended(SETTLED_S + 2 * wrong_s)
+        self._wait(SHARED_S, lambda: not self._uneven(), "uneven shares")
         self._each_alone(keepalive_s)
         self._wait(recovery_s, self._are_normal, "not in NORMAL after a split")
         self._wait(equal_s, self._are_equal, "not equal after a split")
+
+    def _uneven(self) -> list[Link]:
+        """Give the links of whose free prefixes a partner has less than its share: none of several, or far too few."""
+        found = []
+        for link in self._scene.links.values():
+            hosts = self._scene.both(self._scene.pairs[link.pair])
+            owners = [owner(hosts[0].leases, key) for key in prefixes(link)]
+            of_secondary, free = owners.count(Role.SECONDARY), len(owners) - owners.count(None)
+            wanted = free * self.world.files[-1].numbers.secondary_share // 100
+            is_poor = free > 1 and of_secondary in (0, free)
+            if is_poor or abs(wanted - of_secondary) > max(1, free * THRESHOLD_PERCENT // 100):
+                found.append(link)
+        return found
 
     def _what_is_over_has_ended(self, at_most_s: float) -> None:
         """See that no lease is kept for longer after its end, nor stays what ended for longer without being free."""
