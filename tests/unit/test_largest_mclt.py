@@ -11,7 +11,7 @@ from tandem.lease.space import Role
 
 HOUR, LIFETIME = 3600, 7200
 CHANGED = 100_000
-RELATIONSHIP = Relationship("campus", Role.PRIMARY, "b", 60, 10, 5, 0, False, 50, True, (), (), LIFETIME, 0, {})
+RELATIONSHIP = Relationship("campus", Role.PRIMARY, "b", 60, 10, 5, 0, False, 50, True, (), (), LIFETIME, 0, b"")
 LONG = Record(State.NORMAL, None, 0, HOUR, HOUR, True)
 
 
