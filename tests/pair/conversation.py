@@ -59,7 +59,7 @@ from tandem.effects.events import (
 from tandem.effects.now import Now
 from tandem.failover.handshake import Introduction, write_terms
 from tandem.failover.history import COMMITS_FACT, HEARD_FACT_PREFIX, HISTORY_FACT
-from tandem.failover.membership import TERRITORIES_FACT, UNSYNCHRONIZED_FACT
+from tandem.failover.membership import DIVISIONS_FACT, TERRITORIES_FACT, UNSYNCHRONIZED_FACT
 from tandem.failover.record import FACT_PREFIX, HEARTBEAT_FACT, Record, read_record
 from tandem.failover.states import State
 from tandem.lease.change import RESTORED_FACT, Change, Put
@@ -81,7 +81,7 @@ from tandem.wire.times import to_wire
 HERE = Path(__file__).parent
 QUIET_FACTS = (
     *(HEARTBEAT_FACT, COMMITS_FACT, HISTORY_FACT, RESTORED_FACT),
-    *(TERRITORIES_FACT, UNSYNCHRONIZED_FACT),
+    *(TERRITORIES_FACT, UNSYNCHRONIZED_FACT, DIVISIONS_FACT),
 )
 QUIET_NOTES = ("answered", "lease-ended", "dropped", "held-to-mclt")
 QUIET_MESSAGES = (FailoverType.CONTACT,)

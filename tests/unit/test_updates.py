@@ -67,3 +67,17 @@ def test_a_lease_that_changed_between_two_tries_is_tried_no_more_often() -> None
     server.live(801, 8000)
     late = [second for second in server.told if second > 3000]
     assert {after - before for before, after in pairwise(late)} == {RETRY_LAST_S}
+
+
+def test_a_refusal_of_what_is_not_on_record_any_more_does_not_stand() -> None:
+    table = LeaseTable()
+    table.use_territories([((0, 255), "campus")])
+    updates = Updates(table, "campus")
+    now = Refused.moment(0)
+    session = Session(1, "b", now)
+    table.put(LEASE)
+    updates.changed(KEY)
+    updates.send(now, session, Effects(), live=True)
+    table.put(LEASE._replace(client_last_transaction_time=UTC + 1, owes_partner=False))
+    updates.answered(now, session._last_id, REFUSED, Effects())
+    assert updates.rejected == {}

@@ -10,7 +10,7 @@ from typing import Any
 
 from tandem.config import model
 from tandem.effects.options import OptionSet
-from tandem.effects.settings import Link, Relationship, Settings
+from tandem.effects.settings import RESERVATION, Link, Relationship, Settings
 from tandem.lease.holes import Holes
 from tandem.lease.space import Interval, Role, interval_of
 
@@ -111,6 +111,7 @@ def relationships(file: model.File, server: str, links: Iterable[Link]) -> Itera
             decline_time_s=file.decline_time,
             digest=blake2b(json.dumps(summary, sort_keys=True).encode(), digest_size=DIGEST_OCTETS).digest(),
             summary=summary,
+            reservations=dict(reservations_in(summary.items())),
         )
 
 
@@ -167,9 +168,15 @@ def _summary(file: model.File, name: str, failover: model.Failover) -> dict[str,
                 "shared_network",
             ):
                 found[f"{where} {part.replace('_', '-')}"] = whole[part]
-            found[f"{where} reservation"] = [_shown(row, file) for row in subnet.reservation if row is not None]
+            if subnet.reservation:
+                found[where + RESERVATION] = [_shown(row, file) for row in subnet.reservation if row is not None]
             found[f"{where} options"] = _hexed(subnet.options.encode(file.option_definition, subnet.always_send))
     return {path: sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16] for path, value in found.items()}
+
+
+def reservations_in(summary: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the parts of a summary that are about the reservations of a subnet."""
+    return [(path, digest) for path, digest in summary if path.endswith(RESERVATION)]
 
 
 def _hexed(options: OptionSet) -> dict[str, str]:

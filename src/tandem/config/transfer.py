@@ -17,6 +17,7 @@ from struct import Struct
 from typing import Any, BinaryIO, Final, TypeVar
 
 from tandem.config.load import Loaded
+from tandem.config.partners import reservations_in
 from tandem.effects.reservations import Reservations
 from tandem.effects.settings import Link, Relationship
 from tandem.lease.holes import Holes
@@ -47,7 +48,9 @@ class _Pickler(pickle.Pickler):
 def write_loaded(loaded: Loaded, out: BinaryIO) -> None:
     """Write what was loaded; `read_loaded` reads it."""
     settings = loaded.settings
-    relationships = [(replace(each, territories=(), pools=(), summary={}), each) for each in settings.relationships]
+    relationships = [
+        (replace(each, territories=(), pools=(), summary={}, reservations={}), each) for each in settings.relationships
+    ]
     _write(replace(loaded, settings=replace(settings, links=(), relationships=())), out)
     _write_all(settings.links, LINKS_PER_FRAME, out)
     _write([bare for bare, _ in relationships], out)
@@ -76,10 +79,13 @@ def read_loaded(data: memoryview) -> Iterator[Loaded | None]:
             pools += each
             yield None
         summary: dict[str, str] = {}
+        reservations: dict[str, str] = {}
         for each in _read_all(frames):
             summary.update(each)
+            reservations.update(reservations_in(each))
             yield None
-        relationships.append(replace(bare, territories=tuple(territories), pools=tuple(pools), summary=summary))
+        large = {"territories": tuple(territories), "pools": tuple(pools), "summary": summary}
+        relationships.append(replace(bare, **large, reservations=reservations))
     settings = replace(loaded.settings, links=tuple(links), relationships=tuple(relationships))
     yield replace(loaded, settings=settings)
 

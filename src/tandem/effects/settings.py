@@ -130,6 +130,10 @@ class Link:
     limits: Limits = Limits()
 
 
+RESERVATION: Final = " reservation"
+"""What the paths of all reservations of a subnet end with."""
+
+
 @dataclass(frozen=True, slots=True)
 class Relationship:
     """A failover relationship, as one of its servers sees it (RFC 8156 section 3, "failover endpoint")."""
@@ -154,6 +158,8 @@ class Relationship:
     """Of all that it serves and that both partners should have alike."""
     summary: Mapping[str, str] = field(default_factory=dict, compare=False)
     """The same in detail: a digest of each part of the file."""
+    reservations: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """Of these, the digests of the reservations of each subnet that has some."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

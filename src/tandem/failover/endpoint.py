@@ -22,11 +22,11 @@ from tandem.failover.handshake import (
 )
 from tandem.failover.history import Own, Position, split_position
 from tandem.failover.machine import Machine
+from tandem.failover.membership import Unsynchronized
 from tandem.failover.record import Record
 from tandem.failover.session import SKEW_WARN_S, Session
 from tandem.failover.state_message import ToldState, read_state, write_state
 from tandem.failover.states import Happening, State
-from tandem.lease.holes import Holes
 from tandem.lease.space import Role
 from tandem.lease.table import LeaseTable
 from tandem.wire.failover import FailoverMessage, FailoverType
@@ -72,7 +72,7 @@ class Endpoint:
         """Why this server does not serve although its state would let it; empty if it does."""
         self.aside_when_told = ""
         """The reason to step aside once the partner knows all; empty if there is none."""
-        self.unsynchronized: Holes | None = None
+        self.unsynchronized: Unsynchronized | None = None
         """What is not given out anew until the partner told all that it has there (see `failover.membership`)."""
         self.is_synchronized = False
         self.cannot_serve = ""

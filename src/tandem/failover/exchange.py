@@ -165,6 +165,7 @@ class Exchange:
         if verdict.code is None:
             after = accepted(mine, theirs, update, now.utc, is_whole)
             if after != mine:
+                self.updates.overtaken(key)
                 # The primary counts what it takes back only once it hears so, and its hearing so may fail.
                 is_taken_back = self.relationship.role is Role.SECONDARY and _is_nobodys_prefix(after)
                 effects.commit.append(self._table.change(after) if is_taken_back else self._table.put(after))

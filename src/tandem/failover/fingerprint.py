@@ -12,9 +12,10 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from tandem.effects.effects import Effects
-from tandem.effects.settings import Relationship
+from tandem.effects.settings import RESERVATION, Relationship
 from tandem.failover.handshake import DETAILS, DIGEST
 from tandem.failover.history import ENTERPRISE
+from tandem.failover.membership import Unsynchronized
 from tandem.lease.holes import Holes, only_in
 from tandem.lease.space import Interval, Range
 from tandem.wire.failover import FailoverMessage
@@ -37,6 +38,7 @@ class Fingerprint:
         self._is_compared = False
         self.differences: tuple[str, ...] = ()
         """The parts of the configuration in which the partners differ, as paths; empty if in none that is known."""
+        self._has_other_reservations = False
         self.withheld: Holes | None = None
         """What of this server's pools is not in its partner's; None if there is nothing."""
 
@@ -47,13 +49,13 @@ class Fingerprint:
         if not self.differs:
             self.differences, self.withheld = (), None
 
-    def has_common(self, ranges: Holes) -> bool:
-        """True if the partner has the pools in these ranges too, as far as it tells what it has."""
+    def has_common(self, wanted: Unsynchronized) -> bool:
+        """True if the partner has the pools and reservations that are wanted, as far as it tells what it has."""
         if not self.differs:
             return True
-        if not self._is_compared:
+        if not self._is_compared or (wanted.reservations and self._has_other_reservations):
             return False
-        return self.withheld is None or not any(self.withheld.touches(*each) for each in ranges.intervals())
+        return self.withheld is None or not any(self.withheld.touches(*each) for each in wanted.ranges.intervals())
 
     def details(self) -> bytes:
         """Give the options of a CONTACT that tells what this server serves."""
@@ -84,7 +86,9 @@ class Fingerprint:
             self.differences = ("more than can be named",)
             return
         paths = sorted({*self._mine, *map(str, parts)})
-        self.differences = tuple(each for each in paths if self._mine.get(each) != parts.get(each))[:DIFFERENCES_SHOWN]
+        differences = tuple(each for each in paths if self._mine.get(each) != parts.get(each))
+        self.differences = differences[:DIFFERENCES_SHOWN]
+        self._has_other_reservations = any(each.endswith(RESERVATION) for each in differences)
         left = Holes(_left_of(self._pools, pools))
         self.withheld = left if left else None
         self._is_compared = True

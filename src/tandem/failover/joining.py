@@ -1,6 +1,7 @@
 """What joins a relationship by a reload and what leaves it, worked out in steps: a file may have 20,000 ranges.
 
-Ranges are sorted, and none of one list overlaps another of it.
+What stays, but is divided between the partners in another way, counts as what joins: their roles are swapped, or
+prefixes of another length are delegated. Ranges are sorted, and none of one list overlaps another of it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Final, NamedTuple, TypeVar
 from tandem.effects.settings import Relationship
 from tandem.lease.holes import Holes
 from tandem.lease.space import Interval
+from tandem.wire.received import ADDRESS_LENGTH
 
 Result = TypeVar("Result")
 RANGES_PER_STEP: Final = 64
@@ -20,6 +22,17 @@ OWN: Final = ""
 
 Ranges = dict[str, list[Interval]]
 """Intervals of addresses by the name of their relationship."""
+
+
+class Division(NamedTuple):
+    """How the partners of a relationship divide its leases, as far as the file says so."""
+
+    role: int
+    """That of this server."""
+    prefixes: Ranges
+    """The pools of prefixes by the length that is delegated from them, in decimal."""
+    reservations: dict[str, str]
+    """A digest of the reservations of each subnet that has some."""
 
 
 class Plan(NamedTuple):
@@ -35,19 +48,33 @@ class Plan(NamedTuple):
     """What was unsynchronized before, and is not among what joined."""
     joined_holes: Mapping[str, Holes]
     left_holes: Holes
+    divisions: Mapping[str, Division]
+    reserved_otherwise: frozenset[str]
+    """The names of the relationships with reservations that they did not have."""
 
 
 def compare(
-    relationships: Iterable[Relationship], own: Iterable[Interval], recorded: Ranges, unsynchronized: Ranges
+    relationships: Iterable[Relationship],
+    own: Iterable[Interval],
+    recorded: Ranges,
+    unsynchronized: Ranges,
+    divided: Mapping[str, Division],
 ) -> Generator[None, None, Plan]:
     """Compare the ranges of a file with those on disk, a bounded part with each step; return the plan at the end."""
+    relationships = list(relationships)
     wanted = {each.name: list(each.territories) for each in relationships}
+    divisions: dict[str, Division] = {}
+    reserved_otherwise: set[str] = set()
+    for each in relationships:
+        divisions[each.name] = after = yield from _division_of(each)
+        if after.reservations.items() - divided.get(each.name, after).reservations.items():
+            reserved_otherwise.add(each.name)
     joined: Ranges = {}
     unknown: Ranges = {}
     kept: Ranges = {}
     left: list[Interval] = []
     for name, ranges in wanted.items():
-        joined[name] = yield from difference(ranges, recorded.get(name, []))
+        joined[name] = yield from _joined(ranges, recorded.get(name, []), divided.get(name), divisions[name])
         unknown[name] = yield from difference(joined[name], recorded.get(OWN, []))
         older = yield from difference(unsynchronized.get(name, []), joined[name])
         gone = yield from difference(older, ranges)
@@ -61,7 +88,31 @@ def compare(
         if ranges:
             holes[name] = Holes(ranges)
             yield
-    return Plan(recorded, wanted, joined, unknown, kept, holes, Holes(left))
+    return Plan(recorded, wanted, joined, unknown, kept, holes, Holes(left), divisions, frozenset(reserved_otherwise))
+
+
+def _division_of(relationship: Relationship) -> Generator[None, None, Division]:
+    prefixes: Ranges = {}
+    for number, (first, last, length) in enumerate(sorted(relationship.pools)):
+        if not number % RANGES_PER_STEP:
+            yield
+        if length != ADDRESS_LENGTH:
+            prefixes.setdefault(str(length), []).append((first, last))
+    return Division(relationship.role.value, prefixes, dict(relationship.reservations))
+
+
+def _joined(
+    ranges: Sequence[Interval], recorded: Sequence[Interval], before: Division | None, after: Division
+) -> Generator[None, None, list[Interval]]:
+    """Return what of the ranges of a relationship is not recorded, or was divided otherwise."""
+    if before is not None and before.role != after.role:
+        return list(ranges)
+    joined = yield from difference(ranges, recorded)
+    if before is not None and before.prefixes != after.prefixes:
+        for length, pools in after.prefixes.items():
+            joined += yield from difference(pools, before.prefixes.get(length, []))
+        joined = yield from merged(joined)
+    return joined
 
 
 def difference(ranges: Sequence[Interval], others: Sequence[Interval]) -> Generator[None, None, list[Interval]]:

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from tandem.effects.now import Moment
 from tandem.effects.rules import Rules, Serve
 from tandem.effects.settings import Relationship
+from tandem.failover.membership import Unsynchronized
 from tandem.failover.record import HEARTBEAT_S, Record
 from tandem.failover.session import SKEW_MAX_S
 from tandem.failover.state_message import ToldState
@@ -106,7 +107,7 @@ class Machine:
         return not is_second or self.seen is State.CONFLICT_DONE
 
     def rules(
-        self, table: LeaseTable, aside: str, withheld: Holes | None, unsynchronized: Holes | None = None
+        self, table: LeaseTable, aside: str, withheld: Holes | None, unsynchronized: Unsynchronized | None = None
     ) -> Rules:
         """Return what may be done for clients; `aside` is why this server serves nobody, if it does not."""
         follow = (self.record, self.ok, self.cut_since, self.starting, aside, withheld, unsynchronized)
@@ -115,22 +116,26 @@ class Machine:
             self._rules = self._make_rules(table, aside, withheld, unsynchronized)
         return self._rules
 
-    def _make_rules(self, table: LeaseTable, aside: str, withheld: Holes | None, unsynchronized: Holes | None) -> Rules:
+    def _make_rules(
+        self, table: LeaseTable, aside: str, withheld: Holes | None, unsynchronized: Unsynchronized | None
+    ) -> Rules:
         state = self.record.state
         alone_since = self.record.partner_down_time if state is State.PARTNER_DOWN else None
         unsent_since = None if self.ok else self.cut_since
         held_back: list[Withheld] = []
         if self.record.untrusted_until and alone_since is None:
             held_back.append(Withheld(EVERYTHING, WithheldReason.ROLLED_BACK))
-        if unsynchronized is not None and alone_since is None:
-            held_back.append(Withheld(unsynchronized, WithheldReason.NOT_SYNCHRONIZED))
+        if unsynchronized is not None and unsynchronized.ranges and alone_since is None:
+            held_back.append(Withheld(unsynchronized.ranges, WithheldReason.NOT_SYNCHRONIZED))
         if withheld is not None:
             held_back.append(Withheld(withheld, WithheldReason.PARTNER_LACKS_POOL))
-        share = Share(self.role, table, self.record.largest_mclt_s, unsent_since, alone_since, tuple(held_back))
+        is_agreed = unsynchronized is None or not unsynchronized.reservations
+        mclt_s = self.record.largest_mclt_s
+        share = Share(self.role, table, mclt_s, unsent_since, alone_since, tuple(held_back), is_agreed)
         if self.starting or aside:
             return Rules(Serve.NONE, f"failover-{'STARTUP' if self.starting else 'stepped-aside'}", share)
-        mclt_s = self.record.mclt_s if BEHAVIOUR[state].holds_to_mclt else None
-        return Rules(served(state, self.role), f"failover-{state.words}", share, mclt_s)
+        limit_s = self.record.mclt_s if BEHAVIOUR[state].holds_to_mclt else None
+        return Rules(served(state, self.role), f"failover-{state.words}", share, limit_s)
 
     # -- what moves it
 

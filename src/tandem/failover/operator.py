@@ -68,7 +68,7 @@ def describe(endpoint: Endpoint, now: Moment) -> dict[str, Any]:
         "differences": list(endpoint.exchange.fingerprint.differences),
         "unsynchronized": [
             f"{show_key(key_of(first))} - {show_key(key_of(last))}"
-            for first, last in (endpoint.unsynchronized.intervals() if endpoint.unsynchronized is not None else ())
+            for first, last in (endpoint.unsynchronized.ranges.intervals() if endpoint.unsynchronized else ())
         ],
         "shares": list(_shares(endpoint)),
     }

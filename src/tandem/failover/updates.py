@@ -119,6 +119,10 @@ class Updates:
         """Hear that a lease now owes the partner something."""
         self._pending[key] = None
 
+    def overtaken(self, key: int) -> None:
+        """Forget what the partner refused of a lease: its own version was taken over since."""
+        self.rejected.pop(key, None)
+
     def oldest_sent_mono(self) -> float | None:
         """Give when the message was sent that waits longest for its answer, None if none does."""
         return next(iter(self._in_flight.values())).sent_mono if self._in_flight else None
@@ -300,13 +304,14 @@ class Updates:
         self.rejections += 1
         before = self.rejected.get(key)
         times = before.times + 1 if before else 1
-        self.rejected[key] = Rejection(verdict.code, verdict.text, times)
         effects.note("update-rejected", "warning", key=key, code=verdict.code, why=verdict.text, times=times)
         lease = self._table.get(key)
-        if lease is None or not lease.owes_partner:
+        if (self._table.record(key) or b"")[CONTENT_AT:] != record[CONTENT_AT:]:  # it is not so any more
+            if lease is not None and lease.owes_partner:
+                self._pending[key] = None
             return
-        if (self._table.record(key) or b"")[CONTENT_AT:] != record[CONTENT_AT:]:
-            self._pending[key] = None
+        self.rejected[key] = Rejection(verdict.code, verdict.text, times)
+        if lease is None or not lease.owes_partner:
             return
         delay_s = min(RETRY_FIRST_S * 2 ** min(times - 1, 10), RETRY_LAST_S)
         self._retry_at[key] = now.mono + delay_s

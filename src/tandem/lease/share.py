@@ -41,6 +41,8 @@ class Share(NamedTuple):
     alone_since: int | None = None
     """Since when this server is in PARTNER-DOWN; None if it is not."""
     withheld: tuple[Withheld, ...] = ()
+    are_reservations_agreed: bool = True
+    """Whether the partner has the reservations of this server, and has told of all that it gave without them."""
 
     def owner(self, key: int, lease: Lease | None) -> Role | None:
         """Say who may give the lease out; None if nobody may, since it is a client's, or was one's until just now."""
@@ -73,6 +75,15 @@ class Share(NamedTuple):
             return True
         promised = max(lease.state_expiration_time, lease.partner_lifetime, lease.acked_partner_lifetime)
         return mine and self._has_waited(max(self.alone_since or 0, promised, lease.expiration_time), lapse_utc)
+
+    def may_give_reserved(self, key: int, lease: Lease | None, duid: bytes, lapse_utc: int) -> bool:
+        """True if a lease that nobody holds may be given to the one client, of that DUID, that it is reserved for.
+
+        Either server may: nobody else is given it, once the partner knows that.
+        """
+        if not self.are_reservations_agreed and not self._has_waited(self.alone_since or 0, lapse_utc):
+            return False
+        return lease is None or lease.duid == duid or self.owner(key, lease) is not None
 
     def is_withheld(self, key: int) -> bool:
         """True if a lease is not given out anew."""

@@ -180,11 +180,9 @@ class Allocator:
         share = client.rules.share
         if share is None:
             return True
-        if _is_for_it_alone(client, key) and (
-            lease is None or lease.duid == client.duid or share.owner(key, lease) is not None
-        ):
-            return True
         had_it = lease is not None and (lease.duid, lease.iaid) == (client.duid, ia.iaid)
+        if _is_for_it_alone(client, key) and share.may_give_reserved(key, lease, client.duid, client.now.lapse_utc):
+            return True
         return share.may_give(key, lease, had_it, client.now.lapse_utc)
 
     # -- the steps of `choose`
