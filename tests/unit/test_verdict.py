@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tandem.failover.bindings import accepted, lease_update
 from tandem.failover.verdict import FIGURE_4, Verdict, judge
-from tandem.lease.lease import BindingStatus, Lease
+from tandem.lease.lease import BindingStatus, Lease, key_of
 from tandem.lease.space import Role
 from tandem.wire.binding import Update
 from tandem.wire.failover_options import FailoverStatus
@@ -323,3 +323,26 @@ def test_every_history_ends_with_both_sides_alike(
         cross(sides[Role.PRIMARY], sides[Role.SECONDARY], now)
     assert not any(side.owes for side in sides.values()), "what nobody takes over is owed for ever"
     assert sides[Role.PRIMARY].shown == sides[Role.SECONDARY].shown
+
+
+# -- free prefixes that change hands
+
+
+PREFIX = key_of(0x20010DB9 << 96, 56)
+FREED = Lease(PREFIX, BindingStatus.FREE, A, 1, T, 0, T, 0, 0, 0, 0, b"", False, 0, T + 5)
+"""Its last client was heard by the partner, which is not said of a prefix that is nobody's."""
+GIVEN = Lease(PREFIX, BindingStatus.FREE_BACKUP, b"", 0, T + 10, 0, T + 10, 0, 0, 0, 0, b"")
+
+
+@pytest.mark.parametrize("role", Role)
+def test_freed_prefix_may_change_hands_whoever_heard_its_last_client(role: Role) -> None:
+    update = Update(b"", b"", (lease_update(GIVEN),))
+    assert judge(FREED, update.leases[0], b"", role, T + 20) == Verdict()
+    assert accepted(FREED, update.leases[0], update, T + 20, True) == GIVEN
+
+
+@pytest.mark.parametrize("role", Role)
+def test_prefix_that_changed_hands_since_stays_where_it_is(role: Role) -> None:
+    verdict = judge(GIVEN, lease_update(FREED), FREED.duid, role, T + 20)
+    assert verdict.code is FailoverStatus.OUTDATED_BINDING_INFORMATION
+    assert verdict.tell_partner

@@ -28,6 +28,15 @@ def stored_status(key: int, status: int) -> int:
     return status
 
 
+def changes_hands(mine: Lease, theirs: LeaseUpdate, duid: bytes) -> bool:
+    """True if a prefix is free on both sides, and one of the two versions gave it to one of the partners.
+
+    Such a version has no client, and counts from its start: when the last client was heard does not matter any more.
+    """
+    is_free = mine.status in AVAILABLE and theirs.status in AVAILABLE and ia_code_of(mine.key) != IaNa.code
+    return is_free and not (mine.duid and duid) and mine.start_time_of_state != theirs.start_time_of_state
+
+
 def lease_update(lease: Lease) -> LeaseUpdate:
     """Give what a partner is told of a lease."""
     is_timed = lease.status in TIMED  # only they come with a time of that (RFC 8156 7.4)
@@ -93,7 +102,8 @@ def accepted(mine: Lease | None, theirs: LeaseUpdate, update: Update, now_utc: i
     When this server heard the client is what its own clock said: a time that is yet to come is not believed.
     `is_whole`: the partner says everything that it knows each time, as another Tandem does.
     """
-    known = mine or NOTHING_KNOWN
+    is_given = mine is not None and not update.duid and changes_hands(mine, theirs, update.duid)
+    known = NOTHING_KNOWN if mine is None or is_given else mine
     own, about_client = theirs.details, update.details
     if not is_whole and known.details and known.duid == update.duid:
         known_own, known_about_client = split_details(known.details)

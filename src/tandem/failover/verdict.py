@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final, NamedTuple
 
-from tandem.failover.bindings import stored_status
+from tandem.failover.bindings import changes_hands, stored_status
 from tandem.lease.lease import TIMED, BindingStatus, Lease
 from tandem.lease.space import Role
 from tandem.wire.binding import LeaseUpdate
@@ -70,7 +70,10 @@ def judge(mine: Lease | None, theirs: LeaseUpdate, duid: bytes, role: Role, now_
         return Verdict(FailoverStatus.MISSING_BINDING_INFORMATION, "an ACTIVE lease is a client's, and none is named")
     if mine is None or says_the_same(mine, theirs, duid):
         return ACCEPTED
-    later = is_later(theirs, mine, role)
+    if changes_hands(mine, theirs, duid):
+        later = theirs.start_time_of_state > mine.start_time_of_state
+    else:
+        later = is_later(theirs, mine, role)
     outdated = Verdict(FailoverStatus.OUTDATED_BINDING_INFORMATION, "what is known here is newer", not later)
     match FIGURE_4[mine.status][theirs.status]:
         case Rule.ACCEPT | Rule.IF_HEARD_SINCE:
