@@ -11,17 +11,20 @@ from random import Random
 import pytest
 from bench import hostile
 
-from served import EVERYTHING, START, answer_to, ask, reasons_to_drop, sends, serve, through_relay
+from served import EVERYTHING, START, UNKNOWN_INTERFACE, answer_to, ask, reasons_to_drop, sends, serve, through_relay
 from tandem.effects.now import Now
 from tandem.lease.change import Put
+from tandem.lease.clients import Kind
 from tandem.lease.lease import BindingStatus, Lease, key_of
 from tandem.lease.table import LeaseTable, load_table
 from tandem.runtime.unserved import Unserved
-from tandem.server.limits import SENDERS_MAX, Rates
+from tandem.server.client import REMOTE_ID_MAX
+from tandem.server.limits import MESSAGE_OCTETS, SENDERS_MAX, Rates
 from tandem.server.offers import OFFER_S, Offers
 from tandem.wire.message import Message, MessageType, Relayed
-from tandem.wire.option import Option
+from tandem.wire.option import Option, Unknown
 from tandem.wire.options import ClientId, IaAddress, IaNa, RemoteId, Status, StatusCode
+from tandem.wire.received import IGNORED_MAX, RELAY_OPTIONS_MAX
 from wire.answers import client, leases_of, say
 
 MESSAGES_PER_CLIENT = 600
@@ -192,6 +195,57 @@ def test_a_limit_that_is_reached_is_a_warning_once_a_minute() -> None:
     ]
     assert levels[0] == ("warning", "messages-per-client", "eth0")
     assert set(levels[1:]) == {("debug", "messages-per-client", "eth0")}
+
+
+def test_a_long_message_counts_as_several() -> None:
+    node = serve()
+    flood = say(MessageType.SOLICIT, client(1), IaNa(1), Unknown(65_000, bytes(60_000))).write()
+    answered = sum(len(sends(ask(node, flood, START))) for _ in range(MESSAGES_PER_CLIENT))
+    assert answered == -(-MESSAGES_PER_CLIENT // (1 + len(flood) // MESSAGE_OCTETS))
+
+
+def test_clients_on_unknown_links_have_an_allowance_too() -> None:
+    node = serve()
+    flood = say(MessageType.INFORMATION_REQUEST, client(1)).write()
+    told = [ask(node, flood, START, UNKNOWN_INTERFACE) for _ in range(MESSAGES_PER_CLIENT + 1)]
+    assert [len(sends(each)) for each in told] == [1] * MESSAGES_PER_CLIENT + [0]
+    assert reasons_to_drop(told[-1]) == ["client-rate"]
+
+
+def test_a_long_remote_id_is_kept_as_a_short_one() -> None:
+    node = serve()
+    for last in (b"a", b"b"):
+        relayed = behind((RemoteId(9, bytes(40_000) + last),), say(MessageType.REQUEST, client(ord(last)), IaNa(1)))
+        assert isinstance(leases_of(inside(answer_to(node, relayed)))[0], IaNa)
+    groups = node._table.by_remote_id._counts[Kind.HELD]
+    assert list(groups.values()) == [1, 1]
+    assert max(map(len, groups)) < 2 * REMOTE_ID_MAX
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        [Unknown(200, b"")] * 15_000,
+        [ClientId(b"\0\2abc")] * 6000,
+        [IaNa(2)] * 3000,
+        [IaNa(2, options=(Unknown(201, b""),) * 15_000)],
+        [IaNa(2, options=(Unknown(5, b""),) * 15_000)],
+    ],
+)
+def test_of_a_message_with_countless_parts_some_are_looked_at(extra: list[Option]) -> None:
+    """It is answered, and what is left out of it is named, but not each part of thousands."""
+    node = serve()
+    effects = ask(node, say(MessageType.SOLICIT, client(1), IaNa(1), *extra))
+    assert len(sends(effects)) == 1
+    left_out = [note.values["reason"] for note in effects.notes if note.event == "option-ignored"]
+    assert 0 < len(left_out) <= IGNORED_MAX
+
+
+def test_a_relays_countless_options_hide_the_message() -> None:
+    node = serve()
+    for count, reasons in ((RELAY_OPTIONS_MAX - 1, []), (RELAY_OPTIONS_MAX, ["malformed"])):
+        relayed = behind([Unknown(200, b"")] * count, say(MessageType.SOLICIT, client(1), IaNa(1)))
+        assert reasons_to_drop(ask(node, relayed)) == reasons
 
 
 @pytest.mark.parametrize("attack", hostile.ATTACKS)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from hashlib import blake2b
+from typing import Final
 
 from tandem.effects.now import Moment
 from tandem.effects.reservations import Reservation
@@ -13,6 +15,9 @@ from tandem.server.classes import NO_CLASSES, Classes
 from tandem.server.places import Place
 from tandem.wire.options import RemoteId
 from tandem.wire.received import ClientMessage, Ia, Relay, body_of
+
+REMOTE_ID_MAX: Final = 64
+"""Octets of a Remote-ID that are taken as they are."""
 
 
 class Client:
@@ -104,10 +109,16 @@ class Client:
         return self._held_here
 
     def remote_id(self) -> bytes:
-        """Return the Remote-ID (RFC 4649) that the relay agent nearest to the client gave; b"" if none did."""
+        """Return the Remote-ID (RFC 4649) that the relay agent nearest to the client gave; b"" if none did.
+
+        In the place of a long one stands its digest.
+        """
         if self._remote_id is None:
             found = (body_of(self.message.data, relay.options, RemoteId.code) for relay in reversed(self.relays))
-            self._remote_id = next((each for each in found if each), b"")
+            remote_id = next((each for each in found if each), b"")
+            # What is kept by it takes no more memory for a longer one.
+            is_long = len(remote_id) > REMOTE_ID_MAX
+            self._remote_id = blake2b(remote_id, digest_size=REMOTE_ID_MAX).digest() if is_long else remote_id
         return self._remote_id
 
     def behind(self) -> tuple[bytes, bytes]:

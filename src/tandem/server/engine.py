@@ -140,9 +140,7 @@ class Engine:
     def _reason_to_refuse(self, client: Client, effects: Effects) -> str | None:
         """Name the reason not to look at a valid message at all; None if there is none."""
         place = client.place
-        if place is None:
-            return None
-        if client.relays and not place.believes(client.source):
+        if client.relays and place is not None and not place.believes(client.source):
             return "untrusted-relay"
         limit = self.rates.exceeded_by(client)
         if limit:

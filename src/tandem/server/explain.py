@@ -52,6 +52,7 @@ WHY_IGNORED: Final = {
     "prefix-length": "a prefix to delegate is shorter than 128 bits",
     "ia-repeated": "the same identity association came before; what both ask for is put together",
     "too-many-ias": f"a message may ask for {IAS_MAX} identity associations; the others are refused",
+    "too-many-options": "so many stand beside it that it and those behind it are not looked at",
     "too-many-leases": f"a message may name {ASKED_MAX} leases",
 }
 

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import Final
 
 from tandem.effects.effects import Effects
+from tandem.effects.settings import Limits
 from tandem.lease.table import LeaseTable
 from tandem.server.client import Client
 from tandem.server.places import Place
@@ -17,6 +18,10 @@ ALARMS_MAX: Final = 1024
 ALARM_EVERY_S: Final = 60.0
 """A limit that is reached again and again is a warning so often, for each link; between that it is counted."""
 MINUTE_S: Final = 60.0
+MESSAGE_OCTETS: Final = 1280
+"""A message counts once more for each so many octets, since what it costs grows with them."""
+ELSEWHERE: Final = Limits()
+"""For clients on no link that is known, who are told options only."""
 
 Sender = tuple[str, bytes | str]
 """The kind of sender, and its address or identifier."""
@@ -28,8 +33,10 @@ class Rates:
     def __init__(self) -> None:
         self._left: OrderedDict[tuple[str, Sender], tuple[float, float]] = OrderedDict()
 
-    def is_exceeded(self, link: str, sender: Sender, per_minute: int, now_mono: float, is_counted: bool = True) -> bool:
-        """Count one message of a sender on a link; True if it sent more than its allowance. 0 is no limit."""
+    def is_exceeded(
+        self, link: str, sender: Sender, per_minute: int, now_mono: float, messages: int = 1, is_counted: bool = True
+    ) -> bool:
+        """Count one message, or more, of a sender on a link; True if its allowance is used up. 0 is no limit."""
         if not per_minute:
             return False
         key = (link, sender)
@@ -39,7 +46,7 @@ class Rates:
             left = min(left, before[0] + (now_mono - before[1]) * per_minute / MINUTE_S)
         is_exceeded = left < 1.0
         if is_counted:
-            self._left[key] = (left if is_exceeded else left - 1.0, now_mono)
+            self._left[key] = (left if is_exceeded else left - messages, now_mono)
             self._left.move_to_end(key)
             if len(self._left) > SENDERS_MAX:
                 self._left.popitem(last=False)
@@ -47,21 +54,18 @@ class Rates:
 
     def exceeded_by(self, client: Client, is_counted: bool = True) -> str:
         """Count a message for each of its senders, up to one that sent too much; return that one's limit."""
-        place = client.place
-        if place is None:
-            return ""
-        limits, name, mono, source = place.limits, place.name, client.now.mono, client.source
+        place, mono, source = client.place, client.now.mono, client.source
+        limits, link = (ELSEWHERE, "") if place is None else (place.limits, place.name)
         who = client.duid or (client.relays[-1].peer_address if client.relays else source)
-        if self.is_exceeded(name, ("client", who), limits.messages_per_client, mono, is_counted):
+        messages = 1 + len(client.message.data) // MESSAGE_OCTETS
+        if self.is_exceeded(link, ("client", who), limits.messages_per_client, mono, messages, is_counted):
             return "messages-per-client"
         if not client.relays:
             return ""
-        remote_id = client.remote_id()
-        if remote_id and self.is_exceeded(
-            name, ("remote-id", remote_id), limits.messages_per_remote_id, mono, is_counted
-        ):
+        remote_id, of_line = client.remote_id(), limits.messages_per_remote_id
+        if remote_id and self.is_exceeded(link, ("remote-id", remote_id), of_line, mono, messages, is_counted):
             return "messages-per-remote-id"
-        if self.is_exceeded(name, ("relay", source), limits.messages_per_relay, mono, is_counted):
+        if self.is_exceeded(link, ("relay", source), limits.messages_per_relay, mono, messages, is_counted):
             return "messages-per-relay"
         return ""
 

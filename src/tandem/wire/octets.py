@@ -9,6 +9,9 @@ from tandem.wire.reader import WireError
 
 HEADER: Final = Struct("!HH")
 OPTION_SIZE_MAX: Final = 0xFFFF
+OPTIONS_MAX: Final = 2048
+"""Options side by side that are looked at in what clients and relay agents send: of empty ones, a datagram holds more
+than 16,000, and to look at them takes longer than to answer hundreds of messages."""
 
 
 class TooLong(ValueError):
@@ -20,13 +23,14 @@ def u32(data: bytes, at: int) -> int:
     return data[at] << 24 | data[at + 1] << 16 | data[at + 2] << 8 | data[at + 3]
 
 
-def scan_options(data: bytes, at: int, end: int) -> tuple[list[tuple[int, int, int]], int]:
-    """List the options in data[at:end] as (code, start of body, end of body), decoding nothing.
+def scan_options(data: bytes, at: int, end: int, most: int = OPTIONS_MAX) -> tuple[list[tuple[int, int, int]], int]:
+    """List the options in data[at:end] as (code, start of body, end of body), decoding nothing: the first `most`.
 
-    The second value is where the first option begins that passes `end`, or `end` if there is none.
+    The second value is where the first option begins that is not listed, since it passes `end` or there are too many;
+    `end` if all are.
     """
-    found = []
-    while at < end:
+    found: list[tuple[int, int, int]] = []
+    while at < end and len(found) < most:
         body = at + 4
         if body > end:
             break
@@ -39,8 +43,8 @@ def scan_options(data: bytes, at: int, end: int) -> tuple[list[tuple[int, int, i
 
 
 def index_options(data: bytes, at: int, end: int) -> list[tuple[int, int, int]]:
-    """Do what `scan_options` does. Raise WireError when an option's length passes `end` (RFC 9915 21.1)."""
-    found, at = scan_options(data, at, end)
+    """List all options in data[at:end]. Raise WireError when an option's length passes `end` (RFC 9915 21.1)."""
+    found, at = scan_options(data, at, end, most=end)
     if at == end:
         return found
     if at + 4 > end:

@@ -24,6 +24,12 @@ EXCESS_IAS_MAX: Final = 1024
 """Identity associations beyond IAS_MAX that are answered at all."""
 ASKED_MAX: Final = 128
 """Leases named in one message that are looked at."""
+RELAY_OPTIONS_MAX: Final = 256
+"""Options in one relay header that are looked at; the message has to be among them."""
+IA_OPTIONS_MAX: Final = 256
+"""Options in one identity association that are looked at."""
+IGNORED_MAX: Final = 64
+"""Ignored parts of one message that are listed."""
 RELAYS_MAX: Final = HOP_COUNT_LIMIT + 1
 """Relay headers around a message: a relay agent forwards one whose hop-count is below the limit (RFC 9915 19.1.2)."""
 REQUESTED_OCTETS_MAX: Final = 512
@@ -134,9 +140,9 @@ def unwrap(data: bytes, ignored: list[Ignored] | None = None) -> tuple[list[Rela
         if options_start > end:
             raise WireError("a relay's header is cut off")
         _, hop_count, link_address, peer_address = RELAY_HEADER.unpack_from(data, start)
-        options, stopped = scan_options(data, options_start, end)
+        options, stopped = scan_options(data, options_start, end, RELAY_OPTIONS_MAX)
         if stopped < end and ignored is not None:
-            ignored.append(_cut_off(data, stopped, end))
+            _ignore(ignored, *_left_over(data, stopped, end))
         relays.append(Relay(hop_count, link_address, peer_address, options))
         for code, body, body_end in options:
             if code == codes.RELAY_MESSAGE:
@@ -161,7 +167,7 @@ def read_client_message(data: bytes, start: int, end: int, ignored: list[Ignored
     transaction_id = data[start + 1 : start + CLIENT_HEADER_OCTETS]
     message = ClientMessage(data, data[start], transaction_id, options, ignored)
     if stopped < end:
-        message.ignored.append(_cut_off(data, stopped, end))
+        _ignore(message.ignored, *_left_over(data, stopped, end))
     for code, body, body_end in options:
         if code == codes.CLIENT_ID:
             if message.client_id or not 2 < body_end - body <= DUID_OCTETS_MAX:
@@ -178,7 +184,7 @@ def read_client_message(data: bytes, start: int, end: int, ignored: list[Ignored
             _add_ia(message, code, body, body_end)
         elif code == codes.OPTION_REQUEST:
             if message.requested:
-                message.ignored.append(Ignored("option-repeated", code))
+                _ignore(message.ignored, "option-repeated", code)
             else:
                 message.requested = data[body : min(body_end, body + REQUESTED_OCTETS_MAX)]
     if len(message.ias) > 1:
@@ -186,30 +192,41 @@ def read_client_message(data: bytes, start: int, end: int, ignored: list[Ignored
     return message
 
 
-def _cut_off(data: bytes, at: int, end: int) -> Ignored:
-    """Describe what stands behind the last whole option: one that is cut off, or less than an option's header."""
-    return Ignored("option-cut-off", data[at] << 8 | data[at + 1] if at + 4 <= end else 0)
+def _left_over(data: bytes, at: int, end: int) -> tuple[str, int]:
+    """Describe what stands behind the last listed option: too many, one that is cut off, or less than a header."""
+    if at + 4 > end:
+        return "option-cut-off", 0
+    size = data[at + 2] << 8 | data[at + 3]
+    return "option-cut-off" if at + 4 + size > end else "too-many-options", data[at] << 8 | data[at + 1]
+
+
+def _ignore(ignored: list[Ignored], reason: str, code: int) -> None:
+    """List a part that is left out, unless there are many already."""
+    if len(ignored) < IGNORED_MAX:
+        ignored.append(Ignored(reason, code))
 
 
 def _ignore_identifier(message: ClientMessage, code: int) -> None:
     """Leave out an identifier: one that is no DUID, or a second one."""
     seen = message.client_id if code == codes.CLIENT_ID else message.server_id
-    message.ignored.append(Ignored("option-repeated" if seen else "duid-length", code))
+    _ignore(message.ignored, "option-repeated" if seen else "duid-length", code)
 
 
 def _add_ia(message: ClientMessage, code: int, start: int, end: int) -> None:
     data, at = message.data, start + IA_HEADER.size
+    if len(message.ias) >= IAS_MAX + EXCESS_IAS_MAX:
+        return
     if at > end:
-        message.ignored.append(Ignored("option-too-short", code))
+        _ignore(message.ignored, "option-too-short", code)
         return
     iaid, _, _ = IA_HEADER.unpack_from(data, start)
     if at == end:
         message.ias.append(Ia(code, iaid, ()))
         return
     wanted = codes.IA_ADDRESS if code == codes.IA_NA else codes.IA_PREFIX
-    options, stopped = scan_options(data, at, end)
+    options, stopped = scan_options(data, at, end, IA_OPTIONS_MAX)
     if stopped < end:
-        message.ignored.append(_cut_off(data, stopped, end))
+        _ignore(message.ignored, *_left_over(data, stopped, end))
     asked: list[int] = []
     for found, body, to in options:
         if found == wanted:
@@ -217,9 +234,9 @@ def _add_ia(message: ClientMessage, code: int, start: int, end: int) -> None:
             if isinstance(key, int):
                 asked.append(key)
             else:
-                message.ignored.append(Ignored(key, wanted))
+                _ignore(message.ignored, key, wanted)
     if len(asked) > ASKED_MAX:
-        message.ignored.append(Ignored("too-many-leases", code))
+        _ignore(message.ignored, "too-many-leases", code)
         del asked[ASKED_MAX:]
     message.ias.append(Ia(code, iaid, tuple(dict.fromkeys(asked))))
 
@@ -251,14 +268,14 @@ def _merge_ias(message: ClientMessage) -> None:
     room = ASKED_MAX
     for ia in message.ias:
         if len(ia.asked) > room:
-            message.ignored.append(Ignored("too-many-leases", ia.code))
+            _ignore(message.ignored, "too-many-leases", ia.code)
             ia.asked = ia.asked[:room]
         room -= len(ia.asked)
         first = found.setdefault((ia.code, ia.iaid), ia)
         if first is not ia:
-            message.ignored.append(Ignored("ia-repeated", ia.code))
+            _ignore(message.ignored, "ia-repeated", ia.code)
             first.asked = tuple(dict.fromkeys((*first.asked, *ia.asked)))
     ias = list(found.values())
     message.ias, message.excess_ias = ias[:IAS_MAX], ias[IAS_MAX : IAS_MAX + EXCESS_IAS_MAX]
     if len(ias) > IAS_MAX:
-        message.ignored.append(Ignored("too-many-ias", ias[IAS_MAX].code))
+        _ignore(message.ignored, "too-many-ias", ias[IAS_MAX].code)
