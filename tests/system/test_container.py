@@ -25,7 +25,7 @@ pytestmark = pytest.mark.system
 SOURCE = Path(__file__).parent.parent.parent
 BASE, IMAGE = "localhost/bare", "localhost/tandem"
 AUTHORITY = "/run/authority.crt"
-BUILT_WITHIN_S = 500.0
+BUILT_WITHIN_S = 900.0
 FILE = """\
 [server.a]
 interfaces = ["eth0"]
