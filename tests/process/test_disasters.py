@@ -19,6 +19,7 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 from scapy.utils import wrpcap
 
+from limits import limit
 from process.pair import in_step
 from process.server import Server as Alone
 from process.server import get_leases
@@ -32,7 +33,7 @@ from tandem.stores.journal import SECTOR
 pytestmark = pytest.mark.thorough
 
 PAGE = Path(__file__).parents[2] / "docs" / "disasters.md"
-WITHIN_S = 60.0
+WITHIN_S = limit(30.0)
 WITH_STATE_DIR = {
     words[1:] for words, command in commands() if any("--state-dir" in each.opts for each in command.params)
 }

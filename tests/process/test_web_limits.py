@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
+from limits import limit
 from process.server import Server, until
 from process.web import Web, with_web
 from tandem.admin.web import limits, live
 from tandem.admin.web.limits import Connection, Limits, place_of
 
-WITHIN_S = 60.0
+WITHIN_S = limit(15.0)
 
 
 @pytest.fixture(scope="module")

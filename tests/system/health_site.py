@@ -18,6 +18,7 @@ from typing import Any
 from monitoring import alerts
 from prometheus_client import CollectorRegistry, generate_latest
 
+from limits import limit
 from system.net import Host, Lab, Process
 from system.servers import Tandem
 from tandem.admin.client import CommandFailed, ControlClient
@@ -28,7 +29,7 @@ from tandem.effects.problem import Problem
 from tandem.sim.client import SimClient, SimRelay
 from tandem.wire.message import Message, read_message
 
-WITHIN_S = 40.0
+WITHIN_S = limit(20.0)
 ASK_AGAIN_S = 0.3
 SERVERS_AND_RELAYS = "ff02::1:2"
 SUBNET = """

@@ -225,7 +225,7 @@ def differences(
                     yield Difference(client, step, "answer", their_answer, our_answer)
                 continue
             for part in sorted({*their_answer, *our_answer}):
-                pair = their_answer.get(part), our_answer.get(part)
+                pair = _with_time_passed(their_answer.get(part), our_answer.get(part)), our_answer.get(part)
                 if pair[0] != pair[1] and not any(each.covers(step, part, pair[1]) for each in demands):
                     yield Difference(client, step, part, *pair)
 
@@ -462,6 +462,21 @@ def _as_pools(told: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def _with_time_passed(theirs: Any, ours: Any) -> Any:
+    """Return what they said of an IA, with our lifetimes where theirs are those less the time that an exchange took.
+
+    dhcpd counts the lifetimes of a lease from when it made it.
+    """
+    if not (isinstance(theirs, dict) and isinstance(ours, dict) and {*theirs} == {*ours} == {"t1", "t2", "leases"}):
+        return theirs
+    leases = []
+    for their, our in zip(theirs["leases"], ours["leases"], strict=False):
+        passed = {name: our[name] - their[name] for name in ("preferred", "valid")}
+        close = {name: our[name] for name, s in passed.items() if 0 < s <= TIME_PASSED_MAX_S}
+        leases.append({**their, **close})
+    return {**theirs, "leases": leases + theirs["leases"][len(leases) :]}
+
+
 def is_reported_of_dhcpd(difference: Difference, report: Report) -> bool:
     """True if the report says so: of timers which the file does not have, or of a prefix that a host has no more."""
     if difference.part == "IaPd" and any("fixed-prefix6" in path for path in said_of(report)):
@@ -472,6 +487,7 @@ def is_reported_of_dhcpd(difference: Difference, report: Report) -> bool:
     return is_said and len(pair) == 2 and pair[0] == pair[1] and timers[0] == (0, 0)
 
 
+TIME_PASSED_MAX_S = 60
 DHCPD_FILES = (None, *sorted((CORPUS / "dhcpd").glob("*.conf")))
 
 

@@ -19,6 +19,7 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 from scapy.utils import wrpcap
 
+from limits import limit
 from process.server import until
 from system.needs import need_namespaces, need_program, need_system_python
 from tandem.admin.client import CommandFailed, ControlClient
@@ -76,7 +77,7 @@ class Machine:
     def __exit__(self, *_: object) -> None:
         for process in self._started:
             process.kill()
-            process.wait(10)
+            process.wait(limit(15))
         for place in (self.root / "proc", self.root / "dev", self.root, self._scratch / "layer"):
             run("umount", "-R", "-l", str(place))
 
@@ -98,7 +99,7 @@ class Machine:
 
 def run(*words: str) -> str:
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False, env=environment)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=limit(120), check=False, env=environment)
     assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
     return done.stdout
 
@@ -177,7 +178,7 @@ def serving(machine: Machine) -> Iterator[ControlClient]:
     with ControlClient(socket) as control:
         yield control
     process.terminate()
-    assert process.wait(15) == 0, machine.log
+    assert process.wait(limit(15)) == 0, machine.log
 
 
 def test_the_debian_package_is_installed_upgraded_and_removed_and_leases_stay(
@@ -239,7 +240,7 @@ def metrics(machine: Machine) -> str:
     found: str = until(lambda: asked("/metrics"), "the packaged web process answers")
     assert '"status":"ACTIVE"' in asked("/api/v1/leases")
     process.terminate()
-    process.wait(15)
+    process.wait(limit(15))
     return found
 
 
@@ -278,7 +279,7 @@ def test_units_are_hardened(unit: str) -> None:
     need_program("systemd-analyze")
     command = ["systemd-analyze", "security", "--offline=true", "--no-pager", str(TREE / "packaging" / unit)]
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=60, check=False, env={**os.environ, "LC_ALL": "C.UTF-8"}
+        command, capture_output=True, text=True, timeout=limit(60), check=False, env={**os.environ, "LC_ALL": "C.UTF-8"}
     )
     found = re.search(r"Overall exposure level for .*: ([\d.]+)", done.stdout)
     assert found is not None, done.stdout + done.stderr

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from struct import unpack
 from typing import Final, NamedTuple
@@ -63,7 +63,7 @@ class _Fragments:
         return None
 
 
-def read_capture(path: Path) -> Iterator[Captured]:
+def read_capture(path: Path) -> Generator[Captured, None, None]:
     """Give all messages to servers in the file. CommandFailed says why it cannot be read."""
     fragments = _Fragments()
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -183,8 +184,10 @@ def _explain_capture(
     from tandem.admin.capture import read_capture
 
     found = 0
-    for each in read_capture(path):
-        if number in (None, each.number):
+    with closing(read_capture(path)) as messages:  # else the file stays open if the server cannot be asked
+        for each in messages:
+            if number not in (None, each.number):
+                continue
             found += 1
             answer = server.ask(
                 "explain", packet=each.data.hex(), interface=interface, to=each.to, **{"from": each.peer}

@@ -25,7 +25,7 @@ from tandem.wire.reader import WireError
 LOOPBACK = "::1"
 ANSWER_WITHIN_S = 1.0
 TRIES = 5
-START_WITHIN_S = 15.0
+START_WITHIN_S = 120.0
 POLL_S = 0.02
 KEEPALIVE_S = 2
 LINK_ADDRESS = IPv6Address("2001:db8:1::1").packed
@@ -121,7 +121,7 @@ class Server:
         if self._process is None:
             return 0
         self._process.send_signal(how)
-        self._process.wait(10)
+        self._process.wait(START_WITHIN_S)
         return self._process.pid
 
 
