@@ -133,3 +133,33 @@ def test_repeated_requests_for_everything_cost_one_pass_more() -> None:
         (FailoverType.UPDDONE, 1),
         (FailoverType.UPDDONE, 499),
     ]
+
+
+OF_OLD = Lease(
+    key_of(SUBNET + (1 << 80), 57), BindingStatus.ACTIVE, b"\0\4c", 1, 5, 5, 99, 1, 2, 3, 4, b""
+)  # of a length that was delegated before
+
+
+def test_a_prefix_of_another_length_keeps_its_space() -> None:
+    table = LeaseTable()
+    table.use_pools([(PREFIXES.range, Holes())])
+    around = key_of(SUBNET + (1 << 80), 56)
+    pool = table.pool_of(around)
+    assert pool is not None
+    assert pool.holds(around)
+    size = pool.size
+    table.put(OF_OLD)
+    assert not pool.holds(around)
+    assert pool.size == size - 1
+
+
+def test_a_prefix_of_another_length_keeps_its_space_if_it_comes_during_a_reload() -> None:
+    table = LeaseTable()
+    for _ in table.lay_out([(PREFIXES.range, Holes())]):
+        pass
+    table.put(OF_OLD)
+    table.use_layout()
+    around = key_of(SUBNET + (1 << 80), 56)
+    pool = table.pool_of(around)
+    assert pool is not None
+    assert not pool.holds(around)

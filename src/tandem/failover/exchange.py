@@ -16,7 +16,7 @@ from tandem.failover.session import Session
 from tandem.failover.states import State
 from tandem.failover.updates import Updates
 from tandem.failover.verdict import Verdict, judge
-from tandem.lease.lease import BindingStatus, Lease
+from tandem.lease.lease import TIMED, BindingStatus, Lease, key_of
 from tandem.lease.pool import Pool, is_reserved_interface_id
 from tandem.lease.space import Role, interval_of
 from tandem.lease.table import LeaseTable
@@ -136,13 +136,26 @@ class Exchange:
             return f"it does not belong to the relationship {self.relationship.name} here"
         if len(theirs.details) + len(update.details) > DETAILS_OCTETS_MAX:
             return f"more than {DETAILS_OCTETS_MAX} octets are said of it that are not known here"
-        if not fits(self._table.pools_touched(key), key):
+        pools = self._table.pools_touched(key)
+        if not fits(pools, key) and not (update.duid and self._may_be_left(pools, key)):
             return "it is no lease of a pool here, nor reserved"
         begins = (theirs.start_time_of_state, theirs.client_last_transaction_time, theirs.partner_raw_clt_time)
         ends = (theirs.state_expiration_time, theirs.partner_lifetime, theirs.expiration_time)
         if max(begins) > now.utc + BEGINS_AHEAD_MAX_S or max(ends) > now.utc + ENDS_AHEAD_MAX_S:
             return "its times are too far ahead to be true"
         return ""
+
+    def _may_be_left(self, pools: Sequence[Pool], key: int) -> bool:
+        """True if it may be a prefix of a length that its pool delegated before, and nobody has a part of it here."""
+        first, last = interval_of(key)
+        if len(pools) != 1 or first < pools[0].range.first or last > pools[0].range.last:
+            return False
+        gifts, length = pools[0].gifts, pools[0].range.length
+        if gifts is None or key & 0xFF == ADDRESS_LENGTH:
+            return False
+        begin = first - (first - pools[0].range.first) % pools[0].range.unit
+        inside = (self._table.get(key_of(address, length)) for address in gifts.on_record(begin, last))
+        return not any(lease is not None and lease.status in TIMED for lease in inside)
 
     def _decide(
         self, now: Moment, theirs: LeaseUpdate, update: Update, is_whole: bool, effects: Effects
@@ -158,7 +171,8 @@ class Exchange:
             verdict = Verdict(FailoverStatus.MISSING_BINDING_INFORMATION, text)
         else:
             theirs, pool = whole, self._table.pool_of(key)
-            if pool is not None and pool.gifts is not None and key & 0xFF < pool.range.length:
+            is_short = pool is not None and pool.gifts is not None and key & 0xFF < pool.range.length
+            if pool is not None and is_short and not (update.duid and pool.holes.covers(*interval_of(key))):
                 verdict = self._decide_on_gift(mine, pool, theirs, effects)
             else:
                 verdict = judge(mine, theirs, update.duid, self.relationship.role, now.lapse_utc)
@@ -185,6 +199,8 @@ class Exchange:
         """
         if theirs.status not in (BindingStatus.FREE, BindingStatus.FREE_BACKUP):
             return Verdict(FailoverStatus.CONFIGURATION_CONFLICT, "no client has so short a prefix here")
+        if mine is not None and mine.status in TIMED:  # of a length that was delegated before
+            return Verdict(FailoverStatus.OUTDATED_BINDING_INFORMATION, "a client has it")
         if mine is not None and mine.start_time_of_state > theirs.start_time_of_state:
             return Verdict(FailoverStatus.OUTDATED_BINDING_INFORMATION, "what is known here is newer", True)
         assert pool.gifts is not None

@@ -56,6 +56,8 @@ class Layout:
         """The status that each of them was counted with, in PARTS by key; empty while none is counted."""
         self._abandoned: dict[int, None] = {}
         """The keys of those that are ABANDONED, or have been."""
+        self.foreign: list[int] = []
+        """The keys of leases of another length that clients were given in these meanwhile."""
 
     def steps(self) -> Iterator[None]:
         """Do the work, a bounded part with each step."""
@@ -93,7 +95,9 @@ class Layout:
             return
         pool = self.pools[number]
         if key & 0xFF != pool.range.length:
-            if key & 0xFF < pool.range.length and after not in TIMED:
+            if after in TIMED and before not in TIMED:
+                self.foreign.append(key)
+            elif key & 0xFF < pool.range.length and after not in TIMED:
                 pool.give(key, after)
         elif self._noted:
             noted = self._noted[key % PARTS]

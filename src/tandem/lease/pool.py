@@ -13,9 +13,9 @@ from itertools import islice
 from typing import Final
 
 from tandem.lease.holes import Holes, odd
-from tandem.lease.lease import STATUS_AT, TIMED, BindingStatus, duid_of
+from tandem.lease.lease import STATUS_AT, TIMED, BindingStatus, duid_of, key_of
 from tandem.lease.occupancy import SIZE_MAX, Occupancy
-from tandem.lease.space import ROLES, Gifts, Range, Role, Space, address_owner
+from tandem.lease.space import ROLES, Gifts, Range, Role, Space, address_owner, interval_of
 from tandem.wire.received import ADDRESS_LENGTH
 
 ENDED_MAX: Final = 65_536
@@ -193,6 +193,18 @@ class Pool:
             self.note(key, None, record[STATUS_AT])
             if record[STATUS_AT] == BindingStatus.ABANDONED:
                 self.note_abandoned(key, duid_of(record), True)
+
+    def set_aside(self, key: int, records: Mapping[int, bytes]) -> None:
+        """Give nothing out of the space of a prefix of another length that a client has, until the next layout."""
+        first, last = interval_of(key)
+        is_inside = self.range.first <= first and last <= self.range.last
+        if self.gifts is None or not is_inside or self.holes.covers(first, last):
+            return
+        begin = first - (first - self.range.first) % self._unit
+        inside = [key_of(address, self.range.length) for address in self.gifts.on_record(begin, last)]
+        holes = Holes((*self.holes.intervals(), (first, last))).fitted_to(self.range)
+        self.use_holes(holes, {each: records[each] for each in inside if each in records})
+        self.has_foreign = True
 
     def sort_ended(self, start_time_of_state: Callable[[int], int]) -> None:
         """Put the ended leases in the order in which they ended."""

@@ -240,6 +240,9 @@ class LeaseTable:
         if layout is None:
             return iter(())
         layout.note_abandoned()
+        for key in layout.foreign:
+            number = bisect_right(layout.firsts, key >> 8) - 1
+            layout.pools[number].set_aside(key, self._records)
         self._pools, self._pool_firsts, self._pools_by_first = layout.pools, layout.firsts, layout.by_first
         self._crowded |= layout.crowded
         self._crowded = {first: layout.by_first[first] for first in self._crowded if first in layout.by_first}
@@ -303,7 +306,9 @@ class LeaseTable:
             return
         length = pool.range.length
         if key & 0xFF != length:
-            if key & 0xFF < length and after not in TIMED:
+            if after in TIMED and before not in TIMED:
+                pool.set_aside(key, self._records)
+            elif key & 0xFF < length and after not in TIMED:
                 pool.give(key, after)
             return
         pool.note(key, before, after)
