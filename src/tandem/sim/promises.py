@@ -144,6 +144,10 @@ class Promises:
         records = [each for each in (decision.records.get(pair.name), host.record(pair.name)) if each is not None]
         if any(each.state is State.PARTNER_DOWN for each in records) or self._was_alone(host, pair):
             return
+        if self._partnership.must_notice(
+            host, pair
+        ):  # it goes by what its partner acknowledged before the copy was made
+            return
         acked = self._partnership.acked.get((host.name, key), 0)
         limit = max(acked, decision.utc) + max((each.mclt_s for each in records), default=0)
         is_new = self._versions[host.name, key][0] >= decision.at
