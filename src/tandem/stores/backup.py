@@ -127,10 +127,17 @@ class BackupReader:
         self.octets = path.stat().st_size
         self.position = 0
         """The number of the last commit, once all is read."""
-        if self._get(len(MAGIC)) != MAGIC:
-            raise StoreError(f"{path} is no backup that `tandem backup` made.")
         try:
-            self.origin = Origin(**json.loads(self._piece()))
+            self.origin = self._read_origin()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _read_origin(self) -> Origin:
+        if self._get(len(MAGIC)) != MAGIC:
+            raise StoreError(f"{self.path} is no backup that `tandem backup` made.")
+        try:
+            return Origin(**json.loads(self._piece()))
         except (ValueError, TypeError) as error:
             raise self._damaged("it does not say what it is of") from error
 
