@@ -116,6 +116,7 @@ class Story:
         recovery_s = 3 * mclt_s + 4 * keepalive_s + 2 * scene.plan.numbers.startup_s + 120 + 2 * wrong_s
         self._wait(recovery_s, self._are_normal, "not in NORMAL")
         scene.log("all are in NORMAL")
+        self._wait(recovery_s, self._are_trusted, "forgotten leases still waited for")
         self._wait(2 * wrong_s + POLL_S, self._are_clocks_right, "clock still behind")
         # An end is not believed before the partner's own record of the lease is over (RFC 8156 7.5.4, time(1)).
         equal_s = 1500 + mclt_s + max(each.valid_s for each in numbers)
@@ -191,6 +192,11 @@ class Story:
 
     def _are_normal(self) -> bool:
         return all(map(self._is_normal, self._scene.plan.pairs))
+
+    def _are_trusted(self) -> bool:
+        """Say whether no server waits any more for leases that it gave and forgot: until then it gives none anew."""
+        records = (host.record(pair.name) for pair in self._scene.plan.pairs for host in self._scene.both(pair))
+        return not any(record is not None and record.untrusted_until for record in records)
 
     def _are_clocks_right(self) -> bool:
         return not any(map(self.world.promises.is_clock_behind, self._scene.hosts.values()))
