@@ -28,6 +28,7 @@ from typing import Any, Final, NamedTuple
 
 from tandem.effects.effects import Effects
 from tandem.effects.settings import Relationship
+from tandem.failover.bindings import AVAILABLE, available_status
 from tandem.failover.joining import OWN, Division, Plan, Ranges, compare, finished, merged
 from tandem.lease.change import Fact
 from tandem.lease.holes import Holes
@@ -150,8 +151,11 @@ class Membership:
         name, is_shared = self._table.relationship_of(key), lease.owes_partner or lease.acked_partner_lifetime > 0
         joined = self._joined.get(name) if name is not None else None
         if joined is not None and joined.covers(*interval_of(key)):
+            if lease.length == ADDRESS_LENGTH and lease.status in AVAILABLE:
+                lease = lease._replace(status=available_status(key))  # without a partner all are FREE
             if lease.duid or lease.length != ADDRESS_LENGTH:  # there is no message about an address that is nobody's
-                effects.commit.append(self._table.put(lease._replace(owes_partner=True, acked_partner_lifetime=0)))
+                lease = lease._replace(owes_partner=True, acked_partner_lifetime=0)
+            effects.commit.append(self._table.put(lease))
         elif name is None and is_shared and self._left.covers(*interval_of(key)):
             effects.commit.append(self._table.put(lease._replace(owes_partner=False, acked_partner_lifetime=0)))
 
