@@ -16,7 +16,7 @@ from process.server import Server, get_leases
 from tandem.admin.cli import app
 from tandem.admin.client import CommandFailed
 
-LINES = in_full(3_000, 300)
+LINES = in_full(1_000, 300)
 RUNS_FOR_LONG = ("demo", "sim")
 VALUES = (
     "",
@@ -83,17 +83,17 @@ class Typist:
         """Give the next one."""
         random = self._random
         words = random.choice(list(self._commands))
-        line = list(words)
+        line: list[str] = []
         for _ in range(random.randrange(4)):
             options = self._commands[words]
             if options and random.random() < 0.6:
                 line.append(random.choice(options))
             line.append(random.choice(self._values))
-        if "--state-dir" in self._commands[words] and random.random() < 0.7:
-            line += ["--state-dir", self._state_dir]
         if random.random() < 0.1:
             random.shuffle(line)
-        return line
+        # In front of the rest, so that no command ever uses the state-dir of a server on this machine.
+        state_dir = self._state_dir if random.random() < 0.7 else "nowhere"
+        return [*words, *(("--state-dir", state_dir) if "--state-dir" in self._commands[words] else ()), *line]
 
 
 def is_well(result: Result) -> bool:

@@ -118,6 +118,9 @@ def test_private_keys_are_their_owners_from_the_first_moment(tmp_path: Path, mon
 
 def test_a_key_that_others_may_read_is_reported(tmp_path: Path) -> None:
     with in_step(tmp_path) as pair:
+        pair.a.kill(signal.SIGTERM)
+        (pair.a.state_dir / "a.key").chmod(0o644)
+        pair.a.start()
         until(lambda: '"key-exposed"' in (tmp_path / "a.log").read_text(), WITHIN_S, "the exposed key is reported")
         pair.a.kill(signal.SIGTERM)
         (pair.a.state_dir / "a.key").chmod(0o600)

@@ -225,7 +225,12 @@ def test_a_disconnect_says_why() -> None:
     for each in said(T.DISCONNECT):
         status = find(each.message.read_options(), Status)
         assert status is not None
-        assert status.status in (S.SERVER_SHUTTING_DOWN, S.EXCESSIVE_TIME_SKEW, S.NOT_SUPPORTED)
+        assert status.status in (
+            S.SERVER_SHUTTING_DOWN,
+            S.EXCESSIVE_TIME_SKEW,
+            S.NOT_SUPPORTED,
+            S.CONFIGURATION_CONFLICT,
+        )
         assert len(status.message) > 10
 
 

@@ -37,9 +37,12 @@ LINKS = ("eth0", "eth1")
 LISTENS_WITHIN_S = limit(60.0)
 SERVERS_AND_RELAYS = "ff02::1:2"
 SILENT_AFTER_S = 1.0
-"""How long an answer may take that nobody expects, once the server has read all questions and waits for more."""
+"""How long an answer may take that nobody expects, once the server does nothing any more."""
+BUSY_TICKS = 3
+"""Of the processor's time in SILENT_AFTER_S: so much is not used by a server that only waits."""
+IDLE_PERIODS_MAX = 10
+"""For so many SILENT_AFTER_S a server may do nothing before an answer that the other one gave is given up."""
 ANSWERED_WITHIN_S = limit(20.0)
-"""How long an answer may take that the other server gave."""
 ASKED = (
     *range(21, 25),
     *range(27, 36),
@@ -129,13 +132,15 @@ class Site:
                 door = relayed if client.relays else direct
                 door.sendto(client.wrapped(message), (SERVERS_AND_RELAYS, 547, 0, indexes[client.link]))
             deadline = time.monotonic() + ANSWERED_WITHIN_S
-            while wanted - answers.keys():
-                patience = ANSWERED_WITHIN_S if awaited - answers.keys() else SILENT_AFTER_S
-                ready = select.select([direct, relayed], [], [], min(patience, max(0, deadline - time.monotonic())))[0]
-                if not ready and time.monotonic() < deadline and self._running.is_busy(547):
-                    continue
+            ticks = self._running.processor_ticks()
+            idle = 0
+            while wanted - answers.keys() and time.monotonic() < deadline:
+                ready = select.select([direct, relayed], [], [], SILENT_AFTER_S)[0]
                 if not ready:
-                    break
+                    ticks_before, ticks = ticks, self._running.processor_ticks()
+                    idle = idle + 1 if ticks - ticks_before < BUSY_TICKS else 0
+                    if idle >= (IDLE_PERIODS_MAX if awaited - answers.keys() else 1):
+                        break
                 for door in ready:
                     whole = inside = read_message(door.recv(65_535))
                     while isinstance(inside, Relayed):

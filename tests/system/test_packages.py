@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import urllib.request
@@ -70,6 +71,7 @@ class Machine:
             "overlay",
             str(self.root),
         )
+        shutil.rmtree(self.root / "var/lib/tandem", ignore_errors=True)  # of a server on this machine
         run("mount", "--rbind", "/dev", str(self.root / "dev"))
         run("mount", "-t", "proc", "proc", str(self.root / "proc"))
         return self
