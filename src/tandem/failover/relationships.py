@@ -289,9 +289,9 @@ class Relationships:
                 return
             try:
                 endpoint.take(now, read_failover_message(frame), event.received_utc, effects)
-            except UnknownMessageType as error:  # of a later version of the protocol: it must not end the connection
+            except UnknownMessageType as unknown:  # of a later version: it must not end the connection
                 name = endpoint.relationship.name
-                effects.note("failover-unknown-message", "warning", relationship=name, why=str(error))
+                effects.note("failover-unknown-message", "warning", relationship=name, why=str(unknown))
             except (WireError, TooLong) as error:
                 why = f"the partner sent what cannot be read: {error}"
                 effects.note("partner-garbled", "error", relationship=endpoint.relationship.name, why=str(error))
