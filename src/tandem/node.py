@@ -182,11 +182,11 @@ class Node:
                 result["relationships"] = self._relationships.describe(now)
         except (CommandError, CannotObey) as error:
             effects.at_once.append(Answer(command.ticket, None, str(error)))
-        except Exception as error:
+        except Exception as fault:
             # A fault of ours, but not one that clients should suffer from, as long as nothing was changed half-way.
             if command.name not in self._operator.names or len(effects.commit) > committed:
                 raise
-            why = f"{type(error).__name__}: {error}"
+            why = f"{type(fault).__name__}: {fault}"
             effects.note("command-failed", "error", command=command.name, why=why)
             said = f"The command failed through a fault of the server ({why}); it goes on. Please report it."
             effects.at_once.append(Answer(command.ticket, None, said))
