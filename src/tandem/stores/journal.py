@@ -116,7 +116,7 @@ class Journal:
             for frame in _frames(path, head):
                 if isinstance(frame, Rest):
                     self.rest = frame
-                    break
+                    continue  # the last one: the generator ends by itself
                 self.newest, self._last_at, self._at = frame.number, self._at, frame.ends
                 self.chain = frame.chain
                 self._compare(chains)
@@ -330,7 +330,9 @@ def _frames(path: Path, head: Head) -> Iterator[Frame | Rest]:
     written: the front of one behind it means damage, and so does a frame of another chain. BatchDamagedError if there
     is any.
     """
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as data:
+    with path.open("rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+    with mapped as data:  # the file is closed before a reader can stop half-way
         at, number, chain, sectors = SECTOR, head.first, head.chain, AHEAD_OCTETS // SECTOR
         while (front := _front(data, at, head.salt)) is not None and front.number == number:
             if front.chain != chain:
