@@ -23,6 +23,8 @@ from tandem.node import Node
 from tandem.server.pool_watch import POOLS_PER_LOOK, PoolWatch
 from unit.test_large_configuration import HEAD, IDENTITY, calls_of, file_with
 
+pytestmark = pytest.mark.interpreted  # what is compiled makes no calls that could be counted
+
 PARTNERS = (
     HEAD + 'address = "2001:db8:ffff::a"\n[server.b]\ninterfaces = ["lan0"]\naddress = "2001:db8:ffff::b"\n'
     '[failover.campus]\nprimary = "a"\nsecondary = "b"\nsecurity = "insecure"\n'
