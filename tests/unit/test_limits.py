@@ -161,6 +161,7 @@ def test_limits_that_are_reached_are_a_problem_with_its_examples() -> None:
     assert "from fe80::c" in found.examples[0]
 
 
+@pytest.mark.interpreted  # it counts calls
 def test_innocents_are_answered_while_one_client_floods() -> None:
     """Of the flood, what is beyond the allowance is dropped for a small part of what an answer costs."""
     node = serve()
