@@ -26,6 +26,10 @@ class LineIndex:
         self.items: Final = items
         """For each kind of item, such as `pools`: where the lines of each subnet's end among all, and the lines."""
 
+    def __reduce__(self) -> tuple[type[LineIndex], tuple[object, ...]]:
+        """Return what it is made of: a compiled class with arguments cannot be unpickled otherwise."""
+        return LineIndex, (self.tables, self.subnets, self.items)
+
     def of(self, where: str) -> int:
         """Return the line of a setting, or of what it is in; 0 if that is not known."""
         found = ITEM.match(where)
