@@ -527,13 +527,17 @@ def test_a_lease_of_another_relationship_is_not_touched(world: World) -> None:
     assert unpack(ADDRESS, server.kept[ADDRESS]).duid == DUID
 
 
-def test_a_short_prefix_in_place_of_a_lease(world: World) -> None:
-    """A client's prefix of another length is not taken over where a lease of the pool is a client's."""
-    server = world.servers["b"]
-    for length in (56, 57, 60, 64):
-        key = key_of(int(IPv6Address("2001:dba::")), length)
-        world.feed(server, bndupd(world, Update(DUID, b"", (lease(world, key=key),))))
-        assert (server.table.get(key) is not None) is (length == 56)
+@pytest.mark.parametrize("first", [56, 57, 64])
+@pytest.mark.parametrize("where", ["2001:dba::", "2001:dba:0:ff::"])
+def test_prefixes_of_clients_never_overlap(fresh: World, first: int, where: str) -> None:
+    """Whatever lengths a partner tells: those of the pool, and others as from an earlier configuration."""
+    fresh.in_step(clients=0)
+    server = fresh.servers["b"]
+    for length in (first, 48, 52, 55, 56, 57, 60, 64, 72):
+        address = int(IPv6Address(where)) >> 128 - length << 128 - length
+        told = lease(fresh, key=key_of(address, length))
+        fresh.feed(server, bndupd(fresh, Update(b"\0\3\0\1of %d" % length, b"", (told,))))
+        assert (server.table.get(told.key) is not None) is (length == first)
 
 
 def test_a_partner_that_says_everything_at_once(world: World) -> None:

@@ -16,7 +16,7 @@ from tandem.failover.session import Session
 from tandem.failover.states import State
 from tandem.failover.updates import Updates
 from tandem.failover.verdict import Verdict, judge
-from tandem.lease.lease import TIMED, BindingStatus, Lease, key_of
+from tandem.lease.lease import TIMED, BindingStatus, Lease
 from tandem.lease.pool import Pool, is_reserved_interface_id
 from tandem.lease.space import Role, interval_of
 from tandem.lease.table import LeaseTable
@@ -137,25 +137,18 @@ class Exchange:
         if len(theirs.details) + len(update.details) > DETAILS_OCTETS_MAX:
             return f"more than {DETAILS_OCTETS_MAX} octets are said of it that are not known here"
         pools = self._table.pools_touched(key)
-        if not fits(pools, key) and not (update.duid and self._may_be_left(pools, key)):
+        if not fits(pools, key) and not (update.duid and may_be_left(pools, key)):
             return "it is no lease of a pool here, nor reserved"
+        mine = self._table.get(key)
+        is_new = bool(update.duid) and theirs.status in TIMED and (mine is None or mine.status not in TIMED)
+        mixed = [pool for pool in pools if pool.foreign or key & 0xFF != pool.range.length] if is_new else []
+        if any(self._table.overlaps_another(pool, key) for pool in mixed):
+            return "a client has a prefix here that overlaps with it"
         begins = (theirs.start_time_of_state, theirs.client_last_transaction_time, theirs.partner_raw_clt_time)
         ends = (theirs.state_expiration_time, theirs.partner_lifetime, theirs.expiration_time)
         if max(begins) > now.utc + BEGINS_AHEAD_MAX_S or max(ends) > now.utc + ENDS_AHEAD_MAX_S:
             return "its times are too far ahead to be true"
         return ""
-
-    def _may_be_left(self, pools: Sequence[Pool], key: int) -> bool:
-        """True if it may be a prefix of a length that its pool delegated before, and nobody has a part of it here."""
-        first, last = interval_of(key)
-        if len(pools) != 1 or first < pools[0].range.first or last > pools[0].range.last:
-            return False
-        gifts, length = pools[0].gifts, pools[0].range.length
-        if gifts is None or key & 0xFF == ADDRESS_LENGTH:
-            return False
-        begin = first - (first - pools[0].range.first) % pools[0].range.unit
-        inside = (self._table.get(key_of(address, length)) for address in gifts.on_record(begin, last))
-        return not any(lease is not None and lease.status in TIMED for lease in inside)
 
     def _decide(
         self, now: Moment, theirs: LeaseUpdate, update: Update, is_whole: bool, effects: Effects
@@ -245,3 +238,10 @@ def fits(pools: Sequence[Pool], key: int) -> bool:
     if is_reserved or pool.holds(key):
         return True
     return pool.gifts is not None and length < pool.range.length
+
+
+def may_be_left(pools: Sequence[Pool], key: int) -> bool:
+    """True if a prefix may be of a length that its pool delegated before."""
+    first, last = interval_of(key)
+    is_inside = len(pools) == 1 and pools[0].range.first <= first and last <= pools[0].range.last
+    return is_inside and pools[0].gifts is not None and key & 0xFF != ADDRESS_LENGTH

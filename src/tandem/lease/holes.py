@@ -42,7 +42,7 @@ class Holes:
         """How many odd addresses lie in them."""
 
     def parts(self) -> tuple[int, int, Sequence[int], Sequence[int], Sequence[int], Range | None, int]:
-        """Give all that the holes are made of, so that they can be made again with less work."""
+        """Return all that the holes are made of, so that they can be made again with less work."""
         return self._base, self._shift, self._firsts, self._lasts, self._before, self.fits, self.odd
 
     @staticmethod
@@ -74,7 +74,7 @@ class Holes:
         )
 
     def touches(self, first: int, last: int) -> bool:
-        """Say whether any of first..last lies in a hole."""
+        """True if any of first..last lies in a hole."""
         base, shift = self._base, self._shift
         at = bisect_right(self._firsts, (last - base) >> shift)
         return at > 0 and self._lasts[at - 1] >= (first - base) >> shift
@@ -86,7 +86,7 @@ class Holes:
         return at > 0 and self._lasts[at - 1] >= (last - base) >> shift
 
     def intervals(self) -> Iterator[Interval]:
-        """Give the holes, lowest first, none touching another."""
+        """Yield the holes, lowest first, none touching another."""
         base, shift = self._base, self._shift
         for first, last in zip(self._firsts, self._lasts, strict=True):
             yield base + (first << shift), base + (last + 1 << shift) - 1
@@ -120,7 +120,7 @@ class Holes:
 
 
 def differences(before: Holes, after: Holes) -> Iterator[Interval]:
-    """Give the intervals of addresses that lie in one of the two and not in the other, lowest first."""
+    """Yield the intervals of addresses that lie in one of the two and not in the other, lowest first."""
     return _inside(before, after, (BEFORE, AFTER))
 
 
@@ -140,7 +140,7 @@ def _inside(before: Holes, after: Holes, wanted: Collection[int]) -> Iterator[In
 
 
 def _edges(holes: Holes, side: int) -> Iterator[tuple[int, int]]:
-    """Give where the holes begin, and where the space between them does."""
+    """Yield where the holes begin, and where the space between them does."""
     for first, last in holes.intervals():
         yield first, side
         yield last + 1, side
@@ -172,5 +172,5 @@ def _common_zeros(distances: Iterable[int]) -> int:
 
 
 def _packed(numbers: list[int]) -> Sequence[int]:
-    """Give the numbers, in 64 bits each if they fit."""
+    """Return the numbers, in 64 bits each if they fit."""
     return array(WORD, numbers) if not numbers or numbers[-1] < WORD_END else numbers

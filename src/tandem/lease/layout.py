@@ -16,7 +16,7 @@ from typing import Final
 from tandem.lease.holes import Holes, differences
 from tandem.lease.lease import STATUS_AT, TIMED, BindingStatus, duid_of, start_time_of_state_of
 from tandem.lease.pool import ENDED_MAX, Pool, holes_of
-from tandem.lease.space import Interval, Range, interval_of
+from tandem.lease.space import Range, interval_of
 
 LEASES_PER_STEP: Final = 64
 FREED_PER_STEP: Final = 64
@@ -63,7 +63,7 @@ class Layout:
         """Do the work, a bounded part with each step."""
         for number, (range_, holes) in enumerate(self._wanted):
             pool = self._before.get(range_.first)
-            if pool is None or pool.range != range_ or pool.has_foreign or not (yield from self._adjusts(pool, holes)):
+            if pool is None or pool.range != range_ or pool.foreign or not (yield from self._adjusts(pool, holes)):
                 pool = Pool(range_, holes)
                 self._fresh.append(number)
                 self._fresh_firsts.append(range_.first)
@@ -82,7 +82,7 @@ class Layout:
                 yield
 
     def note_abandoned(self) -> None:
-        """Have the pools that are made anew know who declined which of their leases."""
+        """Count the declined leases of the pools that are made anew, by the client that declined them."""
         for key in self._abandoned:
             number, record = self._fresh_at(key), self._records.get(key)
             if number is not None and record is not None and record[STATUS_AT] == BindingStatus.ABANDONED:
@@ -131,7 +131,7 @@ class Layout:
             yield
 
     def _adjusts(self, pool: Pool, holes: Holes) -> Generator[None, None, bool]:
-        """Have a pool that was there before go on with other holes; return False if too much of it changes."""
+        """Give an existing pool other holes; return False, and change nothing, if too much of it changes."""
         wanted = holes_of(pool.range, holes)
         if pool.holes.is_same(wanted):
             return True
@@ -147,7 +147,7 @@ class Layout:
 
     def _find_leases(self) -> Iterator[None]:
         """Find the leases in the pools that are made anew, and what else lies in their space."""
-        foreign: dict[int, list[Interval]] = {}
+        foreign: dict[int, list[int]] = {}
         for at, key in enumerate(list(self._records)):
             if not at % LEASES_PER_STEP:
                 yield
@@ -158,16 +158,16 @@ class Layout:
             if key & 0xFF == length:
                 self._inside.append(key)
             elif record[STATUS_AT] in TIMED:
-                foreign.setdefault(number, []).append(interval_of(key))
+                foreign.setdefault(number, []).append(key)
             elif key & 0xFF < length:
                 self.pools[number].give(key, record[STATUS_AT])
-        for number, intervals in foreign.items():
+        for number, keys in foreign.items():
             range_, holes = self._wanted[number]
             gifts = self.pools[number].gifts
             pool = self.pools[number] = self.by_first[range_.first] = Pool(
-                range_, Holes((*holes.intervals(), *intervals))
+                range_, Holes((*holes.intervals(), *map(interval_of, keys)))
             )
-            pool.gifts, pool.has_foreign = gifts, True
+            pool.gifts, pool.foreign = gifts, sorted(keys)
             yield
 
     def _count_leases(self) -> Iterator[None]:
@@ -183,7 +183,7 @@ class Layout:
                     self._abandoned[key] = None
 
     def _fresh_at(self, key: int) -> int | None:
-        """Give the number of the pool that is made anew and that any of a lease lies in."""
+        """Return the number of the pool that is made anew and that any of a lease lies in."""
         first, last = interval_of(key)
         at = bisect_right(self._fresh_firsts, last) - 1
         if at < 0:

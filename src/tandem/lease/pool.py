@@ -6,6 +6,7 @@ predict (RFC 9915 13.1) and gives a client the same place each time, even if not
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from hashlib import blake2b
@@ -47,8 +48,8 @@ class Pool:
         "_unit",
         "abandoned",
         "abandoned_count",
+        "foreign",
         "gifts",
-        "has_foreign",
         "holes",
         "in_use",
         "range",
@@ -60,8 +61,8 @@ class Pool:
         self._exhausted: set[int] = set()
         self._unit = range_.unit
         self.holes = holes_of(range_, holes)
-        self.has_foreign = False
-        """Whether there are holes in it only because of leases of other lengths."""
+        self.foreign: list[int] = []
+        """The keys of clients' prefixes of other lengths, in ascending order; each one made a hole in it."""
         self.in_use = 0
         """Leases that nobody else can have: held by a client, or set aside. Those in holes are not counted."""
         self.abandoned: dict[bytes, int] = {}
@@ -195,16 +196,19 @@ class Pool:
                 self.note_abandoned(key, duid_of(record), True)
 
     def set_aside(self, key: int, records: Mapping[int, bytes]) -> None:
-        """Give nothing out of the space of a prefix of another length that a client has, until the next layout."""
+        """Exclude the space of a client's prefix of another length from allocation, until the next layout."""
         first, last = interval_of(key)
-        is_inside = self.range.first <= first and last <= self.range.last
-        if self.gifts is None or not is_inside or self.holes.covers(first, last):
+        if self.gifts is None or first < self.range.first or last > self.range.last:
+            return
+        at = bisect_left(self.foreign, key)
+        if self.foreign[at : at + 1] != [key]:
+            self.foreign.insert(at, key)
+        if self.holes.covers(first, last):
             return
         begin = first - (first - self.range.first) % self._unit
         inside = [key_of(address, self.range.length) for address in self.gifts.on_record(begin, last)]
         holes = Holes((*self.holes.intervals(), (first, last))).fitted_to(self.range)
         self.use_holes(holes, {each: records[each] for each in inside if each in records})
-        self.has_foreign = True
 
     def sort_ended(self, start_time_of_state: Callable[[int], int]) -> None:
         """Put the ended leases in the order in which they ended."""

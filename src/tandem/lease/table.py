@@ -5,9 +5,9 @@ Leases are kept packed; see `lease.lease`. The table is the only place that chan
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 
 from tandem.lease.change import Put
 from tandem.lease.clients import ClientIndex, Kind, kind_of
@@ -24,6 +24,7 @@ from tandem.lease.lease import (
     Lease,
     client_last_transaction_time_of,
     duid_of,
+    key_of,
     settled_record,
     state_expiration_time_of,
     unpack,
@@ -31,6 +32,7 @@ from tandem.lease.lease import (
 from tandem.lease.pool import ENDED_MAX, Pool
 from tandem.lease.space import Interval, Range, interval_of
 from tandem.lease.territories import Territories
+from tandem.wire.received import ADDRESS_LENGTH
 
 
 class LeaseTable:
@@ -132,6 +134,20 @@ class LeaseTable:
         at = bisect_right(self._pool_firsts, first)
         at -= at > 0 and self._pools[at - 1].range.last >= first
         return [pool for pool in self._pools[at : at + 2] if pool.range.first <= last]
+
+    def overlaps_another(self, pool: Pool, key: int) -> bool:
+        """True if a client has a prefix, other than this one, that shares space with it in a prefix pool."""
+        if pool.gifts is None:
+            return False
+        first, last = interval_of(key)
+        around = (
+            first >> bits << bits + 8 | ADDRESS_LENGTH - bits for bits in range(129 - (key & 0xFF), ADDRESS_LENGTH)
+        )
+        begin = first - (first - pool.range.first) % pool.range.unit
+        inside = (key_of(address, pool.range.length) for address in pool.gifts.on_record(begin, last))
+        foreign = pool.foreign[bisect_left(pool.foreign, first << 8) : bisect_left(pool.foreign, last + 1 << 8)]
+        records = ((each, self._records.get(each)) for each in chain(around, inside, foreign))
+        return any(each != key and record is not None and record[STATUS_AT] in TIMED for each, record in records)
 
     # -- changing
 

@@ -30,7 +30,7 @@ class Territories:
         return self._intervals == other._intervals
 
     def relationship_of(self, key: int) -> str | None:
-        """Say in which relationship all of the lease is shared with a partner, None if in none."""
+        """Return in which relationship all of the lease is shared with a partner, None if in none."""
         at = bisect_right(self._firsts, key >> 8) - 1
         if at < 0:
             return None
@@ -39,7 +39,7 @@ class Territories:
         return name if ends <= last else None
 
     def owing(self, relationship: str) -> dict[int, None]:
-        """Give the keys of the leases that the partner of a relationship is yet to acknowledge; not to be changed."""
+        """Return the keys of the leases that the partner of a relationship is yet to acknowledge; not to be changed."""
         return self._owing.get(relationship, {})
 
     def owe(self, key: int, owes: bool) -> None:
