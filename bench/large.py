@@ -42,7 +42,7 @@ class Reserved(NamedTuple):
 
 
 def reservations_of(subnet: int, subnets: int, reservations: int) -> Iterator[Reserved]:
-    """Give the reservations of a subnet: as many as of any other."""
+    """Yield the reservations of a subnet: as many as of any other."""
     each, more = divmod(reservations, subnets)
     first = subnet * each + min(subnet, more)
     for item in range(each + (subnet < more)):
@@ -51,7 +51,7 @@ def reservations_of(subnet: int, subnets: int, reservations: int) -> Iterator[Re
 
 
 def tandem_file(subnets: int, reservations: int, port: int, folder: Path) -> Iterator[str]:
-    """Give a file of ours in pieces."""
+    """Yield a file of ours in pieces."""
     yield f'[server.a]\nlisten = ["[{LOOPBACK}]:{port}"]\nstate-dir = "{folder}"\n[log]\nformat = "json"\n'
     yield '[options]\ndns-servers = ["2001:db8:2::45"]\n'
     for number in range(subnets):
@@ -62,7 +62,7 @@ def tandem_file(subnets: int, reservations: int, port: int, folder: Path) -> Ite
 
 
 def kea_file(subnets: int, reservations: int, folder: Path) -> Mapping[str, Any]:
-    """Give the same for Kea."""
+    """Return the same for Kea."""
     links = [
         {
             "id": number + 1,
@@ -149,13 +149,13 @@ class Stream:
 
 
 def resident_mb(pid: int) -> tuple[int, int]:
-    """Give the memory of a process, now and at most so far, in MB."""
+    """Return the memory of a process, now and at most so far, in MB."""
     found = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     return int(found["VmRSS"].split()[0]) // 1024, int(found["VmHWM"].split()[0]) // 1024
 
 
 def processor_s(pid: int) -> float:
-    """Give the processor time of a process, which other work on the machine changes little."""
+    """Return the processor time of a process, which other work on the machine changes little."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -168,14 +168,14 @@ class Start(NamedTuple):
 
 
 def free_port() -> int:
-    """Give a port of loopback that nothing listens on."""
+    """Return a port of loopback that nothing listens on."""
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
         probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])
 
 
 def measure_kea(subnets: int, reservations: int, folder: Path) -> Start:
-    """Give how long Kea takes from its start to its first answer."""
+    """Return how long Kea takes from its start to its first answer."""
     port, own = free_port(), free_port()
     path = folder / "kea.json"
     path.write_text(json.dumps(kea_file(subnets, reservations, folder)))
@@ -196,7 +196,7 @@ def measure_kea(subnets: int, reservations: int, folder: Path) -> Start:
 
 
 def measure_tandem(subnets: int, reservations: int, folder: Path, reloads: int) -> Start:
-    """Give how long Tandem takes; then let clients renew without and with reloads, and say how long they waited."""
+    """Return how long Tandem takes; then let clients renew without and with reloads, and say how long they waited."""
     port = free_port()
     path = folder / "tandem.toml"
     with path.open("w") as out:

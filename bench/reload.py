@@ -59,7 +59,7 @@ def without_every_other(text: str) -> str:
 
 
 def file_of(subnets: int, reservations: int, is_pair: bool) -> str:
-    """Give the text of the file."""
+    """Return the text of the file."""
     text = "".join(tandem_file(subnets, reservations, 547, Path("/nowhere")))
     if not is_pair:
         return text
@@ -67,7 +67,7 @@ def file_of(subnets: int, reservations: int, is_pair: bool) -> str:
 
 
 def leases(settings: Settings, count: int) -> Iterator[Put]:
-    """Give so many leases, alike in each pool of addresses."""
+    """Yield so many leases, alike in each pool of addresses."""
     pools = [pool for link in settings.links for subnet in link.subnets for pool in subnet.pools]
     firsts = [pool.range.first for pool in pools if not pool.is_of_prefixes]
     held = (NOW.utc, NOW.utc, NOW.utc + VALID_S, VALID_S, VALID_S, VALID_S // 2, VALID_S * 8 // 10)

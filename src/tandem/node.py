@@ -328,7 +328,7 @@ class Node:
         yield settings
 
     def _lay_out(self, settings: Settings) -> Iterator[None]:
-        """Have the table lay out what settings say, and take over for how long leases may be promised."""
+        """Lay out the pools of settings in the table, and note the longest lifetime, a bounded part with each step."""
         self._longest_promise_s = max(self._longest_promise_s, settings.decline_time_s)
         for link in settings.links:
             finite_s = {each.lifetimes.valid_s for each in link.subnets} - {FOREVER}
@@ -348,7 +348,7 @@ def _free(replaced: list[Any]) -> Iterator[None]:
 
 
 def _pools(settings: Settings) -> Iterator[tuple[Range, Holes]]:
-    """Give the pools, each with what is reserved in it."""
+    """Yield the pools, each with what is reserved in it."""
     return ((pool.range, pool.holes) for link in settings.links for subnet in link.subnets for pool in subnet.pools)
 
 

@@ -104,7 +104,7 @@ class Operator:
         for said, meant in (
             ("/var/lib/tandem", state_dir),
             ("/var/backups/tandem", self.backups),
-            ("/root/pki", self.folder / "pki"),
+            ("/etc/tandem/pki", self.folder / "pki"),
             ("-o tandem -g tandem ", ""),
             (" --interface eth0", ""),  # these servers are reached through a relay alone
         ):

@@ -34,7 +34,7 @@ class Mutation(NamedTuple):
     """Of the world that finds it, where that is known."""
 
     def source(self) -> str:
-        """Give the file as it is."""
+        """Return the file as it is."""
         return (SOURCE / self.file).read_text()
 
 

@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from tandem.config.load import load_text
+from tandem.config.load import load
 from tandem.effects.effects import Effects
 from tandem.failover.membership import TERRITORIES_FACT, Membership, write_ranges
 from tandem.lease.lease import BindingStatus, Lease, key_of
 from tandem.lease.table import LeaseTable
 
-FILE = """
-[server.a]
-interfaces = ["eth0"]
-address = "2001:db8:ffff::a"
-[server.b]
-interfaces = ["eth0"]
-address = "2001:db8:ffff::b"
-[failover.campus]
-primary = "a"
-secondary = "b"
-security = "insecure"
-[[subnet]]
-prefix = "2001:db8:1::/64"
-interface = "eth0"
-failover = "campus"
-pools = ["2001:db8:1:0:1::/80"]
-"""
+CAMPUS = Path(__file__).parent.parent / "pair" / "campus.toml"
 FIRST = 0x2001_0DB8_0001_0000_0001_0000_0000_0000
 
 
@@ -37,7 +23,7 @@ FIRST = 0x2001_0DB8_0001_0000_0001_0000_0000_0000
 def test_free_address_that_joins_belongs_to_the_partner_that_its_last_bit_names(
     number: int, status: BindingStatus, duid: bytes
 ) -> None:
-    settings = load_text(FILE, "a").settings
+    settings = load(CAMPUS, "a").settings
     table = LeaseTable()
     table.use_territories((each, shared.name) for shared in settings.relationships for each in shared.territories)
     key = key_of(FIRST + number)

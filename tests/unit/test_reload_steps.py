@@ -38,7 +38,7 @@ def settings_of(text: str, is_pair: bool) -> Settings:
 
 
 def table_of(settings: Settings, per_pool: int) -> LeaseTable:
-    """Give a table with so many leases in each pool of addresses, all of which owe."""
+    """Return a table with so many leases in each pool of addresses, all of which owe."""
     table = LeaseTable()
     table.use_territories((each, shared.name) for shared in settings.relationships for each in shared.territories)
     for pool in (pool for link in settings.links for subnet in link.subnets for pool in subnet.pools):

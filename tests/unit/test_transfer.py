@@ -23,7 +23,7 @@ CAMPUS = Path(__file__).parent.parent / "pair" / "campus.toml"
 
 
 def plain(value: Any) -> Any:
-    """Give a value as what can be compared: parts of settings are equal only if they are the same."""
+    """Return a value as what can be compared: parts of settings are equal only if they are the same."""
     if isinstance(value, Reservations):
         return [value.row(number) for number in range(len(value))]
     if isinstance(value, Holes):
@@ -38,7 +38,7 @@ def plain(value: Any) -> Any:
 
 
 def handed_over(loaded: Loaded) -> tuple[Loaded, int]:
-    """Give what another process would get, and in how many steps."""
+    """Return what another process would get, and in how many steps."""
     out = io.BytesIO()
     write_loaded(loaded, out)
     steps = list(read_loaded(memoryview(out.getvalue())))

@@ -25,6 +25,7 @@ def test_a_client_that_has_asked_again_is_not_answered_twice(waited_s: float, re
     assert len(sends(effects)) == 1 - len(reasons)
 
 
+@pytest.mark.interpreted  # it replaces a function that the compiled module calls directly
 @pytest.mark.parametrize(("apart_s", "late_s"), [(0, 0), (0, 100), (1000, 0), (1000, 100), (-1000, 100)])
 def test_the_kernel_says_when_a_datagram_came(monkeypatch: pytest.MonkeyPatch, apart_s: int, late_s: int) -> None:
     """Also to a process whose clock is not the kernel's, as under libfaketime."""

@@ -27,7 +27,7 @@ class Paced:
         self._began = self._told = time.monotonic()
 
     def __call__(self, what: str, done: int, total: int) -> None:
-        """Take in what is being done, and how many of how many are."""
+        """Note the step in progress, and how many of its items are done."""
         now = time.monotonic()
         if now - self._told >= QUIET_S:
             self._told = now
@@ -53,7 +53,7 @@ def progress_on_terminal() -> Iterator[Progress]:
 
 
 def progress_of_start(path: Path) -> Progress:
-    """Tell systemd and the log how far a server has come with its file; what that says of the log is not known yet."""
+    """Report the loading of a file to systemd and the log, at the default level: the file has not said its own yet."""
     log = Log("info", as_json=not sys.stderr.isatty())
 
     def tell(what: str, seconds: float) -> None:

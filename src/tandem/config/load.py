@@ -75,7 +75,7 @@ def load_first(path: Path, name: str | None, progress: Progress = _silent) -> tu
 
 @contextmanager
 def _all_of_it_stays() -> Iterator[None]:
-    """Have no garbage looked for: a large file becomes a million objects, and hardly any of them is garbage."""
+    """Disable garbage collection: a large file becomes a million objects, hardly any of them garbage."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -107,7 +107,7 @@ def _write(value: object, out: BinaryIO) -> None:
     blocks: list[memoryview] = []
 
     def keep(block: pickle.PickleBuffer) -> bool:
-        """Say whether a block is to be a part of the pickle."""
+        """True if a block is to be a part of the pickle."""
         raw = block.raw()
         if raw.nbytes < SHARED_MIN_OCTETS:
             return True

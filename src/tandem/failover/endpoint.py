@@ -246,7 +246,7 @@ class Endpoint:
         self.follow(now, effects)
 
     def _look_for_rollback(self, now: Moment, told: ToldState, effects: Effects) -> None:
-        """Tell by the time alone whether this server was rolled back, from a partner that knows no positions."""
+        """Detect a rollback by times alone, beside a partner that sends no positions."""
         session = self.session
         assert session is not None
         if session.history is None and self.machine.is_older_than(told, session.partner_keepalive_s):
@@ -381,7 +381,7 @@ class Endpoint:
             effects.note("mclt-changed", "warning", relationship=self.relationship.name, seconds=mclt_s)
 
     def tell_position(self, effects: Effects) -> None:
-        """Tell the partner this server's position, since an idle server tells it with no other message."""
+        """Send this server's position in a CONTACT: an idle server sends no other message that has it."""
         session = self.session
         if session is not None and session.established and session.history is not None:
             session.send(FailoverType.CONTACT, session.position(effects), effects.then, None)

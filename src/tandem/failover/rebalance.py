@@ -116,7 +116,7 @@ class Rebalancing:
         return withheld is None or not withheld.touches(pool.range.first, pool.range.last)
 
     def _balance(self, now: Moment, pool: Pool, session: Session, relationship: Relationship, effects: Effects) -> None:
-        """Give prefixes of a pool to the secondary, or propose to take some back."""
+        """Transfer prefixes of a pool to the secondary, or propose to take some back."""
         if any(self._table.pool_of(key) is pool for key, _ in self._taking_back.values()):
             return
         for move in balance.moves(pool, relationship.secondary_share_percent, self._is_urgent):
@@ -136,7 +136,7 @@ class Rebalancing:
                 self._taking_back[transaction_id] = (move.key, lease)
 
     def answered(self, transaction_id: int, reply: Reply, effects: Effects) -> None:
-        """Take back what the secondary agreed to give."""
+        """Take back the prefixes that the secondary agreed to return."""
         key, lease = self._taking_back.pop(transaction_id, (0, None))
         if lease is None or reply.code or any(each.code for each in reply.verdicts):
             return
@@ -161,7 +161,7 @@ class Rebalancing:
             self._updates.changed(key)
 
     def _tell_transfers_again(self, relationship: Relationship) -> None:
-        """Have the partner told of all that was given or taken back, since an answer may have been lost."""
+        """Mark all transferred prefixes as unacknowledged, since an answer may have been lost."""
         for pool in self._table.pools():
             if pool.gifts is not None and self._table.relationship_of(pool.first_key) == relationship.name:
                 for key in pool.gifts.aggregates:

@@ -49,14 +49,14 @@ class FramedStream(asyncio.Protocol):
         self._more.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Say that the stream is over."""
+        """Note that the stream is closed, and wake who waits for its frames."""
         self._is_gone = True
         self._more.set()
         if self._gone is not None:
             self._gone(str(exc) if exc else "the partner closed the connection")
 
     async def first_frame(self) -> bytes:
-        """Give what the first frame held, and forget what came behind it. NotEstablished if there is none."""
+        """Return what the first frame held, and forget what came behind it. NotEstablished if there is none."""
         while True:
             frames = Frames().feed(self._kept)
             if frames:

@@ -44,7 +44,7 @@ async def load_beside(path: Path, server: str, progress: Progress) -> Loaded:
 
 
 def keep() -> None:
-    """Let garbage be collected again, but not among all that there is now: it stays."""
+    """Enable garbage collection for objects made from now on; those that exist stay anyway."""
     gc.freeze()
     gc.enable()
 
@@ -95,7 +95,7 @@ class Reloader:
         self._task = asyncio.get_running_loop().create_task(self._reload())
 
     async def stop(self) -> None:
-        """Give up what is being read."""
+        """Cancel the read in progress."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()

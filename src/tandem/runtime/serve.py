@@ -330,7 +330,7 @@ class Runtime:
             self._say("reload-partly", "warning", why=each)
 
     def _reloaded(self) -> None:
-        """Take notice that the node goes on with the changed file."""
+        """Note that the node uses the settings of the changed file."""
         self._is_reloading = False
         keep()
         notify("READY=1")

@@ -122,7 +122,7 @@ class Client:
         return self._remote_id
 
     def behind(self) -> tuple[bytes, bytes]:
-        """Name those on its link that are behind the same relay agent, and behind the same Remote-ID; b"" for none."""
+        """Return its two groups, of its relay agent and of its Remote-ID on the link; b"" for none."""
         if self._behind is None:
             link = self.place.name if self.place is not None else ""
             remote_id = self.remote_id()
@@ -135,7 +135,7 @@ class Client:
 
 @lru_cache(maxsize=1024)
 def _relay_group(link: str, source: str) -> bytes:
-    """Name those on a link that are behind one relay agent: by the same octets for each lease, to save memory."""
+    """Return the group of a relay agent on a link, the same object each time, to save memory."""
     return f"{link}\0{source}".encode()
 
 

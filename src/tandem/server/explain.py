@@ -175,7 +175,7 @@ def _left_out(message: ClientMessage) -> Iterator[str]:
 
 
 def _refused(engine: Engine, client: Client) -> Iterator[str]:
-    """Say why a message is dropped that is valid, if it is."""
+    """Yield why a valid message is dropped; nothing if it is answered."""
     if client.source and client.relays and client.place is not None and not client.place.believes(client.source):
         yield f"It is dropped: {client.source} is none of the relay agents that are believed."
     limit = engine.rates.exceeded_by(client, is_counted=False)

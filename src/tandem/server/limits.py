@@ -111,7 +111,7 @@ class Quotas:
         return ("leases-per-link", limits.leases_per_link) if self._is_full(place, new) else ("", 0)
 
     def declines(self, client: Client) -> str:
-        """Name the limit that keeps what a client declines from being set aside; "" if none does.
+        """Return the limit that keeps what a client declines from being set aside; "" if none does.
 
         The pools count for a client and for its link, which is known again after a restart.
         """

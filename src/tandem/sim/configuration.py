@@ -47,7 +47,7 @@ class File(NamedTuple):
 
 
 def first_file(plan: Plan) -> File:
-    """Give the file that the servers start with."""
+    """Return the file that the servers start with."""
     return File(plan.numbers, {link.number: Subnet(link) for link in plan.links})
 
 
@@ -85,13 +85,13 @@ def link_of(key: int) -> int:
 
 
 def settings_of(plan: Plan, file: File) -> dict[str, Settings]:
-    """Give what each server does by a file."""
+    """Return what each server does by a file."""
     text = "\n".join(_text(plan, file))
     return {server.name: load_text(text, server.name).settings for server in plan.servers}
 
 
 def changed(numbers: Numbers, how: float) -> Numbers:
-    """Give other numbers: one or two of them change, by `how` from 0 to 1."""
+    """Return other numbers: one or two of them change, by `how` from 0 to 1."""
     turn = int(how * 6)
     if turn in (0, 1):
         return numbers._replace(mclt_s=max(30, numbers.mclt_s * (3, 1)[turn] // (2, 2)[turn]))

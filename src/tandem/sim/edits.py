@@ -78,7 +78,7 @@ class Edits:
             self._all_read(fault, pair, 1 + order % 2, is_partner_first=int(fault.how * 1000) % 2 == 0)
 
     def _may_move(self, subnet: Subnet, version: int) -> bool:
-        """Say whether a subnet may join another relationship: all servers took it out, and nothing in it is leased."""
+        """True if a subnet may join another relationship: all servers took it out, and nothing in it is leased."""
         hosts, number = self._scene.hosts.values(), subnet.link.number
         has_others = len(self._scene.plan.pairs) > 1 and subnet.link.hops > 0
         is_out = all(host.is_well and self._world.version_of(host) >= version for host in hosts)
@@ -114,7 +114,7 @@ class Edits:
 
 
 def _digits(how: float, *bases: int) -> list[int]:
-    """Give whole numbers, each below its base, that a number from 0 to 1 stands for."""
+    """Return whole numbers, each below its base, that a number from 0 to 1 stands for."""
     found = []
     for base in bases:
         digit, how = divmod(how * base, 1.0)

@@ -165,7 +165,7 @@ class Holdings:
                 self._scene.broken("unbound", f"{host.name} says NoBinding for {what}")
 
     def _is_known(self, host: Host, resident: Resident, hold: Hold) -> bool:
-        """Say whether a server has a subnet, and has on its disk that a client has a lease in it."""
+        """True if a server has a subnet, and has on its disk that a client has a lease in it."""
         lease = host.lease(hold.key)
         return (
             self._subnets.relationship(host, hold.key) is not None

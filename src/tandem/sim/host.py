@@ -51,7 +51,7 @@ class Outside(Protocol):
         """Hear of an answer to an operator."""
 
     def runs(self, host: Host, settings: Settings) -> None:
-        """Hear by which settings the server goes on."""
+        """Note the settings that the server uses from now on."""
 
     def obey(self, host: Host, line: Dial | Hangup) -> None:
         """Open or close a stream."""

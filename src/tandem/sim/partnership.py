@@ -125,13 +125,13 @@ class Partnership:
             self.is_agreed.discard(at)
 
     def rolled_back(self, host: Host) -> None:
-        """Know that a server goes back to a copy of its disk, and that somebody is able to tell it so."""
+        """Note that a server goes back to a copy of its disk, and that its partner can tell it so."""
         for pair in self._scene.pairs_of(host):
             record = host.record(pair.name)
             self._must_notice[host.name, pair.name] = record.start_time_of_state if record is not None else 0
 
     def must_notice(self, host: Host, pair: Pair) -> bool:
-        """Say whether a server was rolled back, and nobody has told it so yet."""
+        """True if a server was rolled back, and nobody has told it so yet."""
         return (host.name, pair.name) in self._must_notice
 
     def _see_whether_it_noticed(self, host: Host, pair: Pair) -> None:

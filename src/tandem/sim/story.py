@@ -131,7 +131,7 @@ class Story:
         self._wait(equal_s, self._are_equal, "not equal after a split")
 
     def _uneven(self) -> list[Link]:
-        """Give the links of whose free prefixes a partner has less than its share: none of several, or far too few."""
+        """Return the links where a partner has none of several free prefixes, or far fewer than its share."""
         found = []
         for link in self._scene.links.values():
             hosts = self._scene.both(self._scene.pairs[link.pair])
@@ -194,7 +194,7 @@ class Story:
         return all(map(self._is_normal, self._scene.plan.pairs))
 
     def _are_trusted(self) -> bool:
-        """Say whether no server waits any more for leases that it gave and forgot: until then it gives none anew."""
+        """True if no server waits any more for leases that it gave and forgot: until then it gives none anew."""
         records = (host.record(pair.name) for pair in self._scene.plan.pairs for host in self._scene.both(pair))
         return not any(record is not None and record.untrusted_until for record in records)
 

@@ -30,11 +30,11 @@ class Subnets:
         """Why nobody can be held to what is promised in a subnet, by the number of its link."""
 
     def edited(self, numbers: Iterable[int]) -> None:
-        """Know that the file changes, as to the subnets on links of these numbers."""
+        """Note that the file changes for the subnets on links of these numbers."""
         self._changing.update(numbers)
 
     def read(self, host: Host, file: File) -> None:
-        """Know that a server runs a version of the file from now on."""
+        """Note which version of the file a server runs from now on."""
         before, self._files[host.name] = self._files[host.name], file
         self._read_at[host.name] = self._scene.agenda.now
         for number in file.subnets:
@@ -46,22 +46,22 @@ class Subnets:
         self._look_for_conflicts()
 
     def relationship(self, host: Host, key: int) -> str | None:
-        """Give the relationship of a lease by a server's file; OWN is none; None if the file has no such subnet."""
+        """Return the relationship of a lease by a server's file; OWN is none; None if the file has no such subnet."""
         return self._claim(host, link_of(key))
 
     def is_changing(self, key: int) -> bool:
-        """Say whether the partners may not agree on where a lease belongs."""
+        """True if the partners may not agree on where a lease belongs."""
         return link_of(key) in self._changing
 
     def is_settled(self, host: Host, key: int) -> bool:
-        """Say whether a lease is in its relationship by a server's file, and that is not new."""
+        """True if a lease is in its relationship by a server's file, and that is not new."""
         if link_of(key) not in self._changing:
             return True
         is_quiet = self._scene.agenda.now - self._read_at[host.name] > QUIET_S + 2 * host.slowest_s
         return is_quiet and self.relationship(host, key) == self._scene.pair_of(key).name
 
     def why_loose(self, key: int) -> str:
-        """Say why nobody can be held to a lease that is given now; empty if they can."""
+        """Return why the checkers cannot demand that a lease given now is kept; empty if they can."""
         if link_of(key) in self._changing:
             self._look_for_conflicts()
         return self._loose.get(link_of(key), "")
@@ -76,7 +76,7 @@ class Subnets:
                 self._loose.pop(number, None)
 
     def is_in_step(self, number: int) -> bool:
-        """Say whether both partners know all that was given in the subnet on a link, if only because nothing was."""
+        """True if both partners know all that was given in the subnet on a link, if only because nothing was."""
         pair = self._scene.pairs[self._scene.links[number].pair]
         hosts = self._scene.both(pair)
         if not self._scene.agenda.now:

@@ -94,7 +94,7 @@ class World:
         host.reload(self._settings[-1][host.name])
 
     def version_of(self, host: Host) -> int:
-        """Give the version of the file that a server runs, or read for its next start."""
+        """Return the version of the file that a server runs, or read for its next start."""
         return next(number for number, each in enumerate(self._settings) if each[host.name] is host.settings)
 
     def disk_is_lost(self, host: Host) -> None:
@@ -239,7 +239,7 @@ class World:
         self.scene.log(f"{host.name} answers the operator: {answer.error or 'done'}")
 
     def runs(self, host: Host, settings: Settings) -> None:
-        """Hear by which settings a server goes on."""
+        """Note the settings that a server uses from now on."""
         version = next(number for number, each in enumerate(self._settings) if each[host.name] is settings)
         self.subnets.read(host, self.files[version])
 
