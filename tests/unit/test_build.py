@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 import subprocess
 import sys
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -89,3 +92,38 @@ def test_the_lock_of_a_package_has_what_runs_and_nothing_for_development(tmp_pat
     names = set(re.findall(r"(?m)^([a-z0-9-]+)==", lock))
     assert {"cryptography", "cffi", "pydantic-core", "typer", "uvicorn", "h11"} <= names
     assert not names & {"scapy", "pytest", "mypy", "ruff", "hypothesis"}
+
+
+def compiled_functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    """Yield the functions of the modules that are compiled, each with where it stands."""
+    source = PACKAGING.parent / "src"
+    for name in load("compile").compiled_modules(source):
+        for node in ast.walk(ast.parse((source / name).read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield f"{name}: {node.name}", node
+
+
+def test_no_compiled_function_catches_errors_of_several_types_under_one_name() -> None:
+    """A compiled name has the type of its first handler: in the others it raises TypeError instead."""
+    found = {}
+    for where, function in compiled_functions():
+        types: dict[str, set[str]] = defaultdict(set)
+        for handler in ast.walk(function):
+            if isinstance(handler, ast.ExceptHandler) and handler.name and handler.type is not None:
+                types[handler.name].add(ast.unparse(handler.type))
+        if any(len(each) > 1 for each in types.values()):
+            found[where] = dict(types)
+    assert found == {}
+
+
+def test_no_compiled_generator_keeps_a_file_open_while_it_waits() -> None:
+    """One that is dropped before its end does not leave its `with` block there."""
+    found = [
+        where
+        for where, function in compiled_functions()
+        for block in ast.walk(function)
+        if isinstance(block, ast.With)
+        and any(isinstance(each, ast.Yield | ast.YieldFrom) for each in ast.walk(block))
+        and any(".open(" in ast.unparse(item.context_expr) for item in block.items)
+    ]
+    assert found == []

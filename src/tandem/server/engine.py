@@ -18,7 +18,7 @@ from tandem.server.classes import Classes
 from tandem.server.client import Client, identify
 from tandem.server.grants import granted_lease
 from tandem.server.limits import LimitAlarms, Quotas, Rates
-from tandem.server.offers import OFFERS_MAX, Offers
+from tandem.server.offers import Offers
 from tandem.server.places import Home, Places
 from tandem.server.policy import Policy, details_of
 from tandem.server.release import Releases
@@ -201,9 +201,7 @@ class Engine:
         for decision in decisions:
             for told in decision.granted:
                 pool = told.home.pool.range.first if told.home is not None and told.home.pool is not None else 0
-                full = self.offers.add(
-                    told.key, pool, client.duid, client.now.mono, limits.leases_per_client or OFFERS_MAX, bounds
-                )
+                full = self.offers.add(told.key, pool, client.duid, client.now.mono, limits.leases_per_client, bounds)
                 if full:
                     limit = "offers-per-relay" if full == relay else "offers-per-remote-id"
                     self._limit_alarms.reached(limit, client, effects)
